@@ -1,0 +1,55 @@
+"""The state of a programme: what its definition says now, and every version that decided something before."""
+
+from dataclasses import dataclass, field
+from datetime import date
+from functools import lru_cache
+
+from contracts.limits import CalendarDay
+from contracts.programme import EscalationPolicy, RegimeDefinition, Settings
+from domain.calendar import WorkingCalendar
+from domain.deadlines import Deadlines
+
+
+@dataclass(frozen=True, slots=True)
+class Regime:
+    """A reporting regime in its present version."""
+
+    definition: RegimeDefinition
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Programme:
+    """The state of one programme stream."""
+
+    code: str
+    organisation: str
+    issued_on: date | None = None
+    window_end: date | None = None
+    participants: dict[str, bool] = field(default_factory=dict)
+    content_areas: frozenset[str] = frozenset()
+    roles: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    settings: Settings = field(default_factory=Settings)
+    policies: dict[int, EscalationPolicy] = field(default_factory=dict)
+    policy_version: int = 0
+    calendar_days: tuple[CalendarDay, ...] = ()
+    regimes: dict[str, Regime] = field(default_factory=dict)
+    indicators: frozenset[str] = frozenset()
+    basis_conflicts: frozenset[str] = frozenset()
+    deadlines: Deadlines = field(default_factory=Deadlines)
+    closed: bool = False
+
+    @property
+    def policy(self) -> EscalationPolicy:
+        """The escalation policy in force."""
+        return self.policies[self.policy_version]
+
+    @property
+    def calendar(self) -> WorkingCalendar:
+        """The working calendar the log holds; built once for the same days."""
+        return _calendar(self.calendar_days)
+
+
+@lru_cache(maxsize=64)
+def _calendar(days: tuple[CalendarDay, ...]) -> WorkingCalendar:
+    return WorkingCalendar(days)

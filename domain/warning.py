@@ -1,0 +1,372 @@
+"""Warning: everything a warning can go through (appendix 3.6, groups H and I).
+
+A deadline has at most two warnings: an early one, which its rungs before the limit raise and climb, and one for the limit
+itself, which supersedes the early one and climbs the rungs after the limit while nobody answers. Both ids derive from the
+deadline, so each rung fires once however often it is found (R-131).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from typing import Any, Literal
+
+from contracts.deadlines import DeadlineKey, RecordDeadlineApproached, RecordDeadlinePassed
+from contracts.limits import Limit
+from contracts.programme import Ladder, Rung
+from contracts.warning import (
+    CONTRACT,
+    AcknowledgeWarning,
+    DismissWarning,
+    EscalateWarning,
+    RaiseWarning,
+    RecordDelivery,
+    RecordResponse,
+    ResolveWarning,
+    ResponseRecorded,
+    SupersedeWarning,
+    WarningAcknowledged,
+    WarningDelivered,
+    WarningDismissed,
+    WarningEscalated,
+    WarningKind,
+    WarningRaised,
+    WarningResolved,
+    WarningSuperseded,
+)
+from domain.authority import by_known_actor, organisation_of, programme_of, require_role, surroundings
+from domain.calendar import local_date
+from domain.deadlines import DEADLINE_FOLD, Deadline, Deadlines, record_passing
+from domain.escalation import Subject, ladder_for, ladder_of, next_rung_after, recipients, rung_at_limit, sign
+from domain.kernel import (
+    SYSTEM_SOURCES,
+    Change,
+    Changes,
+    Context,
+    Decider,
+    NoSuchStream,
+    NotNow,
+    Recorded,
+    Refused,
+    Request,
+    changes,
+    dispatch,
+    folding,
+    only_system,
+)
+from domain.limits import shift
+from domain.obligation_state import Obligation
+from domain.organisation import Organisation
+from domain.programme_state import Programme
+
+Status = Literal["raised", "delivered", "acknowledged", "responded", "resolved", "dismissed", "superseded"]
+OPEN: frozenset[Status] = frozenset({"raised", "delivered", "acknowledged", "responded"})
+
+
+class NotRecipient(Refused):
+    """Only a post the warning was sent to, or the coordinating office, may answer it."""
+
+
+def stream_of(programme: str, about: str, key: DeadlineKey, *, early: bool) -> str:
+    """The warning's stream: readable as far as 40 characters allow, unique by a hash of the deadline."""
+    identity = f"{about}|{key.kind}|{key.occurrence}|{key.due_version}|{early}"
+    digest = sha256(identity.encode()).hexdigest()[:10].upper()
+    return f"warning/{programme}/{about.rsplit('/', 1)[-1][:26]}-{'E' if early else 'L'}-{digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """The state of one warning stream."""
+
+    about: str
+    key: DeadlineKey
+    limit: Limit
+    rung: int
+    level: int
+    recipients: tuple[str, ...]
+    reached: frozenset[str]
+    policy_version: int
+    unit: str | None = None
+    phase: str | None = None
+    status: Status = "raised"
+    delivered_levels: frozenset[int] = frozenset()
+    deadlines: Deadlines = field(default_factory=Deadlines)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it still wants an answer or its closing."""
+        return self.status in OPEN
+
+
+def _kind(key: DeadlineKey, subject: Subject, early: bool) -> WarningKind:
+    if early:
+        return "early"
+    if isinstance(subject, Obligation):
+        return "missed_milestone" if subject.duty.kind == "phase_milestone" else "missed_report"
+    kinds: dict[str, WarningKind] = {"assignment_milestone": "missed_milestone", "progress_update_due": "stale"}
+    return kinds.get(key.kind, "overdue")
+
+
+def _raise(request: Request[RaiseWarning], state: Warned | None, context: Context) -> Changes:
+    only_system(request)
+    data = request.data
+    subject: Subject | None = context.load(data.about)
+    deadline = subject.deadlines.get(data.key.kind, data.key.occurrence) if subject else None
+    if subject is None or deadline is None or deadline.key != data.key:
+        return []  # met, moved or cancelled meanwhile: too late
+    programme = programme_of(request, context)
+    ladder = ladder_of(programme, deadline, subject.category)
+    if ladder is None:
+        return []
+    posts = _Posts(subject, programme, organisation_of(request, context))
+    if data.rung is not None:
+        return _raise_early(data.rung, state, deadline, ladder, posts, data.about)
+    found = rung_at_limit(ladder)
+    if found is None or not deadline.passed or state is not None:
+        return []
+    raised = _raised(found, deadline, posts, data.about, early=False)
+    return [
+        *_supersede_early(request, context),
+        raised,
+        *_response_due(Deadlines(), deadline.limit, ladder, found[0], programme, raised.policy_version or 1),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Posts:
+    """Whom a rung calls: resolved from subject, programme and organisation."""
+
+    subject: Subject
+    programme: Programme
+    organisation: Organisation
+
+    def of(self, rung: Rung) -> tuple[str, ...]:
+        return recipients(rung, self.subject, self.programme, self.organisation)
+
+
+def _raise_early(
+    number: int, state: Warned | None, deadline: Deadline, ladder: Ladder, posts: _Posts, about: str
+) -> Changes:
+    """The first rung before the limit raises the early warning, the next ones climb it."""
+    if deadline.passed or number >= len(ladder.rungs) or sign(ladder.rungs[number].offset) >= 0:
+        return []
+    rung = ladder.rungs[number]
+    if state is None:
+        return [_raised((number, rung), deadline, posts, about, early=True)]
+    if not state.is_open or number <= state.rung:
+        return []
+    climbed = WarningEscalated(level=rung.level, rung=number, act=rung.act, recipients=posts.of(rung), top=False)
+    return [Change(climbed, policy_version=deadline.policy_version)]
+
+
+def _raised(found: tuple[int, Rung], deadline: Deadline, posts: _Posts, about: str, *, early: bool) -> Change:
+    number, rung = found
+    raised = WarningRaised(
+        about=about,
+        key=deadline.key,
+        limit=deadline.limit,
+        kind=_kind(deadline.key, posts.subject, early),
+        rule=f"{deadline.key.kind} rung {number}",
+        rung=number,
+        level=rung.level,
+        act=rung.act,
+        recipients=posts.of(rung),
+        unit=posts.subject.unit,
+        phase=posts.subject.phase,
+    )
+    return Change(raised, policy_version=deadline.policy_version or posts.programme.policy_version)
+
+
+def _supersede_early(request: Request[RaiseWarning], context: Context) -> Changes:
+    """The warning of the limit is the stronger one; the early one gives way in the same transaction."""
+    stream = stream_of(request.programme, request.data.about, request.data.key, early=True)
+    early: Warned | None = context.load(stream)
+    if early is None or not early.is_open:
+        return []
+    return [Change(WarningSuperseded(reason="stronger_warning"), stream=stream)]
+
+
+def _response_due(
+    deadlines: Deadlines, limit: Limit, ladder: Ladder, number: int, programme: Programme, version: int
+) -> Iterable[Change]:
+    """The instant of the next rung, until which an answer is waited for."""
+    if (following := next_rung_after(ladder, number)) is None:
+        return
+    at = shift(limit.at, following[1].offset, programme.calendar)
+    respond_by = Limit(at=at, boundary="before", named=local_date(at).isoformat())
+    yield Change(deadlines.schedule("warning_response_due", respond_by), policy_version=version)
+
+
+def _delivered(request: Request[RecordDelivery], state: Warned, context: Context) -> Changes:
+    only_system(request)
+    data = request.data
+    if data.level in state.delivered_levels or not state.is_open:
+        return []
+    return changes(WarningDelivered(level=data.level, notices=data.notices))
+
+
+def _require(state: Warned, request: Request[Any], *allowed: Status) -> None:
+    if state.status not in allowed:
+        raise NotNow(
+            f"{request.subject} is {state.status}; {type(request.data).__name__} needs it to be {' or '.join(allowed)}"
+        )
+
+
+def _require_answerer(request: Request[Any], state: Warned, context: Context) -> None:
+    if request.source in SYSTEM_SOURCES or request.actor.post in state.reached:
+        return
+    programme = programme_of(request, context)
+    others = (*programme.roles.get("coordinating_office", ()), *programme.roles.get("director", ()))
+    if request.actor.post not in others:
+        raise NotRecipient(
+            f"{request.subject} went to {', '.join(sorted(state.reached))}, not to '{request.actor.post}'",
+            field="actorpost",
+        )
+
+
+def _acknowledge(request: Request[AcknowledgeWarning], state: Warned, context: Context) -> Changes:
+    _require(state, request, "delivered")
+    if request.actor.post not in state.reached:
+        raise NotRecipient(f"{request.subject} went to {', '.join(sorted(state.reached))}", field="actorpost")
+    return changes(WarningAcknowledged(level=state.level))
+
+
+def _respond(request: Request[RecordResponse], state: Warned | None, context: Context) -> Changes:
+    if request.source in SYSTEM_SOURCES and (state is None or not state.is_open or state.status == "responded"):
+        return []
+    state = _existing(request, state)
+    if request.source not in SYSTEM_SOURCES:
+        _require(state, request, "delivered", "acknowledged")
+    _require_answerer(request, state, context)
+    answered = ResponseRecorded(response=request.data.response, note=request.data.note)
+    return changes(answered, *state.deadlines.cancel("resolved"))
+
+
+def _existing(request: Request[Any], state: Warned | None) -> Warned:
+    if state is None:
+        raise NoSuchStream(f"{request.subject} does not exist")
+    return state
+
+
+def _resolve(request: Request[ResolveWarning], state: Warned | None, context: Context) -> Changes:
+    if request.source in SYSTEM_SOURCES and (state is None or state.status != "responded"):
+        return []
+    state = _existing(request, state)
+    _require(state, request, "responded")
+    _require_answerer(request, state, context)
+    return changes(WarningResolved(note=request.data.note))
+
+
+def _escalate(request: Request[EscalateWarning], state: Warned, context: Context) -> Changes:
+    only_system(request)
+    due = state.deadlines.get("warning_response_due")
+    if due is None or due.key != request.data.key or not due.passed or state.status in ("responded", *_CLOSED):
+        return []
+    programme = programme_of(request, context)
+    subject: Subject | None = context.load(state.about)
+    policy = programme.policies.get(state.policy_version)
+    ladder = ladder_for(policy, state.key.kind, subject.category) if subject and policy else None
+    following = next_rung_after(ladder, state.rung) if ladder else None
+    if subject is None or ladder is None or following is None:
+        return []
+    number, rung = following
+    posts = recipients(rung, subject, programme, organisation_of(request, context))
+    top = next_rung_after(ladder, number) is None
+    climbed = WarningEscalated(level=rung.level, rung=number, act=rung.act, recipients=posts, top=top)
+    again = _response_due(state.deadlines, state.limit, ladder, number, programme, state.policy_version)
+    return [Change(climbed, policy_version=state.policy_version), *again]
+
+
+_CLOSED: tuple[Status, ...] = ("resolved", "dismissed", "superseded")
+
+
+def _dismiss(request: Request[DismissWarning], state: Warned, context: Context) -> Changes:
+    _require(state, request, *sorted(OPEN))
+    require_role(request, context, "director", "coordinating_office")
+    return changes(WarningDismissed(reason=request.data.reason), *state.deadlines.cancel("closed"))
+
+
+def _supersede(request: Request[SupersedeWarning], state: Warned | None, context: Context) -> Changes:
+    only_system(request)
+    if state is None or not state.is_open:
+        return []
+    return changes(WarningSuperseded(reason=request.data.reason), *state.deadlines.cancel("superseded"))
+
+
+def _passed(request: Request[RecordDeadlinePassed], state: Warned, context: Context) -> Changes:
+    return record_passing(request, state.deadlines, context.now)
+
+
+def _on_raised(state: Warned | None, recorded: Recorded[WarningRaised]) -> Warned:
+    data = recorded.data
+    return Warned(
+        about=data.about,
+        key=data.key,
+        limit=data.limit,
+        rung=data.rung,
+        level=data.level,
+        recipients=data.recipients,
+        reached=frozenset(data.recipients),
+        policy_version=recorded.policy_version or 1,
+        unit=data.unit,
+        phase=data.phase,
+    )
+
+
+def _on_delivered(state: Warned, recorded: Recorded[WarningDelivered]) -> Warned:
+    status: Status = "delivered" if state.status == "raised" else state.status
+    return replace(state, status=status, delivered_levels=state.delivered_levels | {recorded.data.level})
+
+
+def _on_escalated(state: Warned, recorded: Recorded[WarningEscalated]) -> Warned:
+    data = recorded.data
+    return replace(
+        state,
+        status="raised",
+        rung=data.rung,
+        level=data.level,
+        recipients=data.recipients,
+        reached=state.reached | set(data.recipients),
+        delivered_levels=state.delivered_levels - {data.level},
+    )
+
+
+def _to(status: Status) -> Any:
+    return lambda state, recorded: replace(state, status=status)
+
+
+_OPENING: dict[Any, Any] = {
+    RaiseWarning: _raise,
+    SupersedeWarning: _supersede,
+    RecordResponse: by_known_actor(_respond),
+    ResolveWarning: by_known_actor(_resolve),
+}
+_LATER: dict[Any, Any] = {
+    RecordDelivery: _delivered,
+    AcknowledgeWarning: by_known_actor(_acknowledge),
+    EscalateWarning: _escalate,
+    DismissWarning: by_known_actor(_dismiss),
+    RecordDeadlineApproached: lambda request, state, context: [],
+    RecordDeadlinePassed: _passed,
+}
+_FOLD: dict[Any, Any] = {
+    **DEADLINE_FOLD,
+    WarningRaised: _on_raised,
+    WarningDelivered: _on_delivered,
+    WarningAcknowledged: _to("acknowledged"),
+    ResponseRecorded: _to("responded"),
+    WarningResolved: _to("resolved"),
+    WarningEscalated: _on_escalated,
+    WarningDismissed: _to("dismissed"),
+    WarningSuperseded: _to("superseded"),
+}
+
+
+def _reads(request: Request[Any]) -> tuple[str, ...]:
+    about = getattr(request.data, "about", None)
+    if about is None:
+        return surroundings(request)
+    early = stream_of(request.programme, about, request.data.key, early=True)
+    return (*surroundings(request), about, early)
+
+
+DECIDER = Decider(CONTRACT, Warned, dispatch(CONTRACT.name, _OPENING, _LATER), folding(_FOLD), reads=_reads)

@@ -1,0 +1,108 @@
+"""Read model `deadlines`: the limits in force of every subject, with their next rung (R-353).
+
+One model for every aggregate that has limits. `next_at` is when the timekeeper acts next; null once the limit has passed.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from contracts.deadlines import DEADLINE_EVENTS, DeadlineApproached, DeadlinePassed, DeadlineRescheduled, DeadlineScheduled
+from contracts.registry import AggregateContract
+from domain.kernel import Recorded
+from projections.model import Key, ReadModel
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlineRow:
+    """A limit in force. Instants are UTC, limits exclusive; `leads` holds (rung, instant) still to come."""
+
+    stream: str
+    kind: str
+    occurrence: str
+    programme: str
+    organisation: str
+    due_version: int
+    limit_at: datetime
+    boundary: str
+    named: str
+    leads: tuple[Any, ...]
+    next_at: datetime | None
+    next_rung: int | None
+    passed: bool
+    policy_version: int | None
+    scheduled_at: datetime
+
+
+def keys(event: Recorded[Any]) -> tuple[Key, ...]:
+    """The limit an event speaks of."""
+    key = event.data.key
+    return ((event.stream, key.kind, key.occurrence),)
+
+
+def apply(row: DeadlineRow | None, event: Recorded[Any]) -> DeadlineRow | None:
+    """The limit after an event; met and cancelled ones leave the table."""
+    data = event.data
+    if isinstance(data, DeadlineScheduled | DeadlineRescheduled):
+        return _next(_scheduled(event))
+    if row is None or data.key.due_version != row.due_version:
+        return row
+    if isinstance(data, DeadlineApproached):
+        return _next(replace(row, leads=tuple(lead for lead in row.leads if lead[0] != data.rung)))
+    if isinstance(data, DeadlinePassed):
+        return replace(row, passed=True, leads=(), next_at=None, next_rung=None)
+    return None
+
+
+def _scheduled(event: Recorded[Any]) -> DeadlineRow:
+    data = event.data
+    return DeadlineRow(
+        stream=event.stream,
+        kind=data.key.kind,
+        occurrence=data.key.occurrence,
+        programme=event.programme,
+        organisation=event.organisation,
+        due_version=data.key.due_version,
+        limit_at=data.limit.at,
+        boundary=data.limit.boundary,
+        named=data.limit.named,
+        leads=tuple((lead.rung, lead.at.isoformat()) for lead in data.leads),
+        next_at=None,
+        next_rung=None,
+        passed=False,
+        policy_version=event.policy_version,
+        scheduled_at=event.recorded_at,
+    )
+
+
+def _next(row: DeadlineRow) -> DeadlineRow:
+    if not row.leads:
+        return replace(row, next_at=row.limit_at, next_rung=None)
+    rung, at = min(row.leads, key=lambda lead: (lead[1], lead[0]))
+    return replace(row, next_at=datetime.fromisoformat(at), next_rung=rung)
+
+
+def model_for(contracts: tuple[AggregateContract, ...]) -> ReadModel:
+    """The model over every aggregate whose contract has deadline events."""
+    handled = frozenset(
+        (contract.name, event) for contract in contracts for event in contract.events if event in DEADLINE_EVENTS
+    )
+    return ReadModel(
+        name="deadlines",
+        row=DeadlineRow,
+        key=("stream", "kind", "occurrence"),
+        handles=handled,
+        keys=keys,
+        apply=apply,
+        indexes=("(next_at, stream) WHERE next_at IS NOT NULL", "(programme, limit_at)"),
+    )
+
+
+DUE = (
+    "SELECT stream, kind, occurrence, programme, organisation, due_version, limit_at, next_at, next_rung"
+    " FROM read.deadlines WHERE next_at <= %s ORDER BY next_at, stream, kind, occurrence LIMIT %s"
+)
+"""The limits and rungs due by an instant, in order."""
+
+NEXT = "SELECT min(next_at) AS next_at FROM read.deadlines WHERE next_at IS NOT NULL"
+"""When the timekeeper must act next."""

@@ -1,0 +1,100 @@
+"""What a read model is: a frozen row type, which events touch which rows, and one function that says what they become.
+
+Tables follow from the row type. A live row is updated in place; the version it replaces is kept, closed, in
+`<model>_history`. So every read model has its past for free: the state as of a position is one query (R-348).
+"""
+
+import dataclasses
+import types
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import cached_property
+from hashlib import sha256
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from contracts.base import Event
+from domain.kernel import Recorded
+
+Key = tuple[Any, ...]
+
+_SQL_TYPES: dict[Any, str] = {
+    str: "text",
+    int: "bigint",
+    float: "double precision",
+    bool: "boolean",
+    datetime: "timestamptz",
+    date: "date",
+    tuple: "jsonb",
+    dict: "jsonb",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a read model's table, derived from a field of its row type."""
+
+    name: str
+    sql_type: str
+    nullable: bool
+
+
+def _column(name: str, hint: Any) -> Column:
+    nullable = False
+    if get_origin(hint) in (Union, types.UnionType):
+        parts = [part for part in get_args(hint) if part is not type(None)]
+        nullable = len(parts) < len(get_args(hint))
+        hint = parts[0]
+    return Column(name, _SQL_TYPES[get_origin(hint) or hint], nullable)
+
+
+@dataclass(frozen=True)
+class ReadModel:
+    """A read model of one row type.
+
+    `keys(event)` names the rows an event touches, from the event alone; `apply(row, event)` gives the row after it: None
+    before the first event of a key, None to remove the row. Both are pure. `indexes` are column lists with an optional WHERE.
+    """
+
+    name: str
+    row: type[Any]
+    key: tuple[str, ...]
+    handles: frozenset[tuple[str, type[Event]]]
+    keys: Callable[[Recorded[Any]], Iterable[Key]]
+    apply: Callable[[Any | None, Recorded[Any]], Any | None]
+    indexes: tuple[str, ...] = ()
+
+    @cached_property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of the table, in the row type's order."""
+        hints = get_type_hints(self.row)
+        return tuple(_column(field.name, hints[field.name]) for field in dataclasses.fields(self.row))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes when the table's shape does; a follower then builds the model anew."""
+        shape = [self.key, [(c.name, c.sql_type, c.nullable) for c in self.columns], self.indexes]
+        return sha256(repr(shape).encode()).hexdigest()[:16]
+
+    def handles_event(self, event: Recorded[Any]) -> bool:
+        """Whether the event touches this model at all."""
+        return (event.aggregate, type(event.data)) in self.handles
+
+
+@dataclass(frozen=True)
+class View:
+    """A figure computed from read models by a query, as a SQL view beside their tables."""
+
+    name: str
+    key: tuple[str, ...]
+    query: str
+
+
+def by_stream(event: Recorded[Any]) -> Iterable[Key]:
+    """Rows keyed by (programme, code) of the event's own stream."""
+    return ((event.programme, event.code),)
+
+
+def handling(aggregate: str, events: Iterable[type[Event]]) -> frozenset[tuple[str, type[Event]]]:
+    """`handles` for events of one aggregate."""
+    return frozenset((aggregate, event) for event in events)

@@ -1,0 +1,71 @@
+"""Queries over the log itself: stored events as they are, receipts, and figures for operators."""
+
+from datetime import datetime
+from typing import Any
+
+from psycopg import Cursor
+from psycopg.sql import SQL
+
+from projections.deadlines import NEXT
+from projections.queries import Row, Rows, Where, fetch
+from projections.scope import ReadScope
+from projections.status import quarantined
+
+_STREAM_VISIBLE = "(split_part(originator_id, '/', 2) = ANY(%s) OR " + (
+    "EXISTS (SELECT FROM read.assignments a WHERE originator_id = 'assignment/' || a.programme || '/' || a.code"
+    " AND a.unit = ANY(%s)))"
+)
+
+
+def stored_events(
+    cursor: Cursor[Any], scope: ReadScope, after: int, limit: int, stream: str | None = None
+) -> list[tuple[int, bytes]]:
+    """Positions and stored bytes after a position, in order; of one stream if it is named."""
+    where = (
+        Where().add("notification_id > %s", after).given("originator_id = %s", stream).within(scope, _STREAM_VISIBLE)
+    )
+    query = SQL("SELECT notification_id, state FROM log.events{} ORDER BY notification_id LIMIT %s").format(where.clause)
+    return [(row["notification_id"], bytes(row["state"])) for row in fetch(cursor, query, [*where.values, limit])]
+
+
+def stream_events(cursor: Cursor[Any], scope: ReadScope, stream: str) -> list[bytes]:
+    """All stored events of a stream in order, as stored."""
+    where = Where().add("originator_id = %s", stream).within(scope, _STREAM_VISIBLE)
+    query = SQL("SELECT state FROM log.events{} ORDER BY originator_version").format(where.clause)
+    return [bytes(row["state"]) for row in fetch(cursor, query, where.values)]
+
+
+def receipt(cursor: Cursor[Any], scope: ReadScope, source: str, command_id: str) -> Row | None:
+    """The stored receipt of a command; a limited scope sees those that led to events of its programmes."""
+    where = Where().add("source = %s", source).add("command_id = %s", command_id)
+    if not scope.all:
+        where.add(
+            "EXISTS (SELECT FROM log.events e WHERE e.notification_id = first_position"
+            " AND split_part(e.originator_id, '/', 2) = ANY(%s))",
+            scope.programme_list,
+        )
+    rows = fetch(cursor, SQL("SELECT * FROM log.receipts{}").format(where.clause), where.values)
+    return rows[0] if rows else None
+
+
+def quarantine(cursor: Cursor[Any], scope: ReadScope) -> Rows:
+    """What read models could not apply; a limited scope sees its programmes' streams."""
+    rows = quarantined(cursor)
+    return [row for row in rows if scope.all or row["stream"].split("/")[1] in scope.programmes]
+
+
+def receipts_since(cursor: Cursor[Any], last: int) -> tuple[int, dict[int, int]]:
+    """The last receipt's number, and how many receipts after `last` had which stored outcome (1, 2, 3)."""
+    rows = fetch(
+        cursor,
+        SQL("SELECT outcome, count(*) AS number, max(receipt) AS last FROM log.receipts WHERE receipt > %s GROUP BY 1"),
+        [last],
+    )
+    return max((row["last"] for row in rows), default=last), {row["outcome"]: row["number"] for row in rows}
+
+
+def next_limit(cursor: Cursor[Any]) -> datetime | None:
+    """When the timekeeper must act next, UTC; None when nothing is due."""
+    (row,) = fetch(cursor, SQL(NEXT))
+    found: datetime | None = row["next_at"]
+    return found

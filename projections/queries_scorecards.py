@@ -1,0 +1,94 @@
+"""Queries over programmes, phases and their scorecards. A total row's rates come from the summed figures."""
+
+from typing import Any, LiteralString
+
+from psycopg import Cursor
+from psycopg.sql import SQL, Composed, Identifier
+
+from projections.queries import Row, Rows, Where, fetch
+from projections.scope import ReadScope
+from projections.scorecards import FIGURES, RATES
+
+_VISIBLE = (
+    "({} = ANY(%s) OR EXISTS (SELECT FROM read.programmes p, jsonb_array_elements(p.participants) AS part"
+    " WHERE p.code = {} AND part ->> 0 = ANY(%s)))"
+)
+_PROGRAMME_VISIBLE: LiteralString = _VISIBLE.replace("{}", "programmes.code")
+_PART_VISIBLE: LiteralString = _VISIBLE.replace("{}", "programme")
+_CARRIED = ("carried_out", "carried_out_overdue")
+_PRODUCT_KINDS = ["mandatory_product", "unit_plan", "register", "phase_milestone"]
+
+
+def programmes(cursor: Cursor[Any], scope: ReadScope, code: str | None = None) -> Rows:
+    """Programmes by code, or the one."""
+    where = Where().given("code = %s", code).within(scope, _PROGRAMME_VISIBLE)
+    return fetch(cursor, SQL("SELECT * FROM read.programmes{} ORDER BY code").format(where.clause), where.values)
+
+
+def phases(cursor: Cursor[Any], scope: ReadScope, programme: str, code: str | None = None) -> Rows:
+    """Phases of a programme by code, or the one."""
+    where = Where().add("programme = %s", programme).given("code = %s", code).within(scope, _PART_VISIBLE)
+    return fetch(cursor, SQL("SELECT * FROM read.phases{} ORDER BY code").format(where.clause), where.values)
+
+
+def phase_products(cursor: Cursor[Any], scope: ReadScope, programme: str) -> Rows:
+    """Mandatory products, plans, registers and milestones of a programme's phases, by phase and limit."""
+    where = (
+        Where()
+        .add("programme = %s", programme)
+        .add("phase IS NOT NULL")
+        .add("kind = ANY(%s)", _PRODUCT_KINDS)
+        .within(scope, _PART_VISIBLE)
+    )
+    query = SQL(
+        "SELECT phase, code, kind, title, status, missed, mandatory, unit, post, original_due, due, due_named,"
+        " submitted_at, accepted_at, timeliness_original, timeliness_current, ambiguous, from_pos"
+        " FROM read.obligations{} ORDER BY phase, due NULLS LAST, code"
+    ).format(where.clause)
+    return fetch(cursor, query, where.values)
+
+
+def department_rows(cursor: Cursor[Any], scope: ReadScope, programme: str) -> Rows:
+    """The department scorecard of a programme by unit, with the units' names; unit `-` has what no unit owns."""
+    where = Where().add("programme = %s", programme).within(scope)
+    return fetch(cursor, _named("department_scorecard", where), where.values)
+
+
+def phase_department_rows(cursor: Cursor[Any], scope: ReadScope, programme: str, phase: str) -> Rows:
+    """The scorecard of one phase by unit, with the units' names."""
+    where = Where().add("programme = %s", programme).add("phase = %s", phase).within(scope)
+    return fetch(cursor, _named("phase_scorecard", where), where.values)
+
+
+def _named(view: str, where: Where) -> Composed:
+    return SQL(
+        "SELECT s.*, u.name_vi AS unit_name_vi, u.name_en AS unit_name_en, u.kind AS unit_kind, u.sample AS unit_sample"
+        " FROM (SELECT * FROM {}{}) s LEFT JOIN read.programmes p ON p.code = s.programme"
+        " LEFT JOIN read.units u ON u.organisation = p.organisation AND u.unit = s.unit ORDER BY s.unit"
+    ).format(Identifier("read", view), where.clause)
+
+
+def programme_totals(cursor: Cursor[Any], scope: ReadScope, programme: str | None = None) -> Rows:
+    """One row a programme: the sum over its units."""
+    where = Where().given("programme = %s", programme).within(scope)
+    return fetch(cursor, _total("department_scorecard", ("programme",), FIGURES, where), where.values)
+
+
+def phase_totals(cursor: Cursor[Any], scope: ReadScope, programme: str, phase: str | None = None) -> Rows:
+    """One row a phase: the sum over its units."""
+    where = Where().add("programme = %s", programme).given("phase = %s", phase).within(scope)
+    return fetch(cursor, _total("phase_scorecard", ("programme", "phase"), FIGURES + _CARRIED, where), where.values)
+
+
+def _total(view: str, key: tuple[str, ...], figures: tuple[str, ...], where: Where) -> Composed:
+    names = SQL(", ").join(map(Identifier, key))
+    sums = SQL(", ").join(SQL("sum({0})::bigint AS {0}").format(Identifier(name)) for name in figures)
+    return SQL("SELECT *, {} FROM (SELECT {}, {} FROM {}{} GROUP BY {}) c ORDER BY {}").format(
+        SQL(RATES), names, sums, Identifier("read", view), where.clause, names, names
+    )
+
+
+def empty_total(programme: str) -> Row:
+    """The total of a programme or phase for which nothing was recorded yet: zeros, and no rates."""
+    rates = ("completion_rate", "on_time_rate", "on_time_rate_current")
+    return {"programme": programme} | dict.fromkeys(FIGURES, 0) | dict.fromkeys(rates)

@@ -1,0 +1,114 @@
+"""Assignments, obligations, warnings and limits."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Response
+
+from contracts.deadlines import DeadlineKind
+from contracts.obligation import ObligationKind
+from contracts.types import StreamId
+from domain import assignment_state, obligation_state
+from projections import queries_work as queries
+from projections.queries_log import stream_events
+from services.api import shapes
+from services.api.answers import PROBLEMS, Answer, Page, Reading, encoded, joined
+from services.api.parameters import Before, CodePath, CodeQuery, Cursor, DueFrom, DueTo, Limit, key_of, token_of
+
+router = APIRouter(prefix="/v1", responses=PROBLEMS)
+Rows = Page[list[dict[str, Any]]]
+One = Answer[dict[str, Any]]
+Health = Literal["on_track", "at_risk", "overdue"]
+_CODE = (str, str)
+
+
+@router.get("/assignments", response_model=Rows, tags=["assignments"], summary="Assignments")
+def assignments(
+    reading: Reading,
+    programme: CodeQuery = None,
+    unit: CodeQuery = None,
+    phase: CodeQuery = None,
+    status: assignment_state.Status | None = None,
+    health: Health | None = None,
+    due_from: DueFrom = None,
+    due_to: DueTo = None,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> Response:
+    """Assignments by programme and code, in pages."""
+    wanted = queries.AssignmentFilter(programme, unit, phase, status, health, due_from, due_to)
+    rows, more = queries.assignments(reading.cursor, reading.scope, wanted, key_of(cursor, _CODE), limit)
+    return reading.answer([shapes.assignment(row) for row in rows], next=token_of(more))
+
+
+@router.get("/assignments/{programme}/{code}", response_model=One, tags=["assignments"], summary="One assignment")
+def assignment(programme: CodePath, code: CodePath, reading: Reading) -> Response:
+    """An assignment as it stands."""
+    row = queries.assignment(reading.cursor, reading.scope, programme, code)
+    return reading.answer(shapes.assignment(reading.found(row, f"assignment {programme}/{code}")))
+
+
+@router.get(
+    "/assignments/{programme}/{code}/history", response_model=One, tags=["assignments"], summary="What came of it"
+)
+def history(programme: CodePath, code: CodePath, reading: Reading) -> Response:
+    """`events`: the stored events of the stream, byte for byte. `versions`: the row after each, `from_pos` to `to_pos`."""
+    events = stream_events(reading.cursor, reading.scope, f"assignment/{programme}/{code}")
+    if not events:
+        reading.found(None, f"assignment {programme}/{code}")
+    versions = queries.assignment_versions(reading.cursor, reading.scope, programme, code)
+    return reading.with_parts(
+        {"events": joined(events), "versions": encoded([shapes.assignment(row) for row in versions])}
+    )
+
+
+@router.get("/obligations", response_model=Rows, tags=["obligations"], summary="Obligations")
+def obligations(
+    reading: Reading,
+    programme: CodeQuery = None,
+    unit: CodeQuery = None,
+    phase: CodeQuery = None,
+    kind: ObligationKind | None = None,
+    status: obligation_state.Status | None = None,
+    missed: bool | None = None,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> Response:
+    """Reports, products, commitments, explanations and milestones owed, by programme and code, in pages."""
+    wanted = queries.ObligationFilter(programme, unit, phase, kind, status, missed)
+    rows, more = queries.obligations(reading.cursor, reading.scope, wanted, key_of(cursor, _CODE), limit)
+    return reading.answer([shapes.obligation(row) for row in rows], next=token_of(more))
+
+
+@router.get("/warnings", response_model=Rows, tags=["warnings"], summary="Warnings")
+def warnings(
+    reading: Reading,
+    programme: CodeQuery = None,
+    unit: CodeQuery = None,
+    open_: Annotated[bool | None, Query(alias="open")] = None,
+    level: Annotated[int | None, Query(ge=0, le=9)] = None,
+    about: Annotated[StreamId | None, Query(description="the stream warned about")] = None,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> Response:
+    """Warnings by programme and code, in pages."""
+    wanted = queries.WarningFilter(programme, unit, open_, level, about)
+    rows, more = queries.warnings(reading.cursor, reading.scope, wanted, key_of(cursor, _CODE), limit)
+    return reading.answer([shapes.warning(row) for row in rows], next=token_of(more))
+
+
+@router.get("/deadlines", response_model=Rows, tags=["deadlines"], summary="Limits in force")
+def deadlines(
+    reading: Reading,
+    programme: CodeQuery = None,
+    kind: DeadlineKind | None = None,
+    before: Before = None,
+    passed: bool | None = None,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> Response:
+    """Limits in force, the earliest first, in pages. A limit is exclusive: on time is before `limit_at`."""
+    wanted = queries.DeadlineFilter(programme, kind, before, passed)
+    key = key_of(cursor, (datetime, str, str, str))
+    rows, more = queries.deadlines(reading.cursor, reading.scope, wanted, key, limit)
+    return reading.answer([shapes.deadline(row) for row in rows], next=token_of(more))

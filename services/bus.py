@@ -1,0 +1,147 @@
+"""NATS JetStream: the streams, their subjects, and how to reach them.
+
+JetStream acknowledges before it flushes unless told otherwise; the server is configured with `sync_interval: always`, and a
+sender's receipt comes from the log, never from the broker.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import nats
+import structlog
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
+from nats.js.errors import NotFoundError
+
+log = structlog.get_logger("sauro.bus")
+DAY = 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class Names:
+    """Stream and subject names; `prefix` lets several installations share a server."""
+
+    prefix: str = ""
+
+    def stream(self, name: str) -> str:
+        """A stream's name."""
+        return f"{self.prefix}{name}"
+
+    def subject(self, *tokens: str) -> str:
+        """A subject below `sauro`."""
+        return ".".join((f"{self.prefix}sauro", *tokens))
+
+    def command(self, source: str, programme: str) -> str:
+        """Where a sender publishes commands."""
+        return self.subject("command", source, programme)
+
+    def receipt(self, source: str) -> str:
+        """Where a sender's receipts appear."""
+        return self.subject("receipt", source)
+
+    def event(self, programme: str, aggregate: str, name: str) -> str:
+        """Where an event appears."""
+        return self.subject("event", programme, aggregate, name)
+
+    def notice(self, programme: str, post: str) -> str:
+        """Where a post's notices appear."""
+        return self.subject("notice", programme, post)
+
+    def dead_letter(self, source: str) -> str:
+        """Where unreadable messages of a sender end."""
+        return self.subject("deadletter", source)
+
+
+@dataclass(frozen=True)
+class StreamSpec:
+    """A stream as the contract states it."""
+
+    name: str
+    tokens: tuple[str, ...]
+    what: str
+    max_age_days: int = 0
+    atomic: bool = False
+
+
+STREAMS = (
+    StreamSpec("COMMANDS", ("command", "*", "*"), "commands waiting for or past intake", max_age_days=30, atomic=True),
+    StreamSpec("RECEIPTS", ("receipt", "*"), "receipts per sender", max_age_days=90, atomic=True),
+    StreamSpec("EVENTS", ("event", ">"), "every event as stored; sequence = log position", atomic=True),
+    StreamSpec("NOTICES", ("notice", "*", "*"), "warnings for posts", atomic=True),
+    StreamSpec("DEADLETTERS", ("deadletter", "*"), "messages nobody could read, with the reason", max_age_days=365),
+)
+
+
+def stream_config(names: Names, spec: StreamSpec, replicas: int) -> StreamConfig:
+    """The configuration of a stream."""
+    return StreamConfig(
+        name=names.stream(spec.name),
+        subjects=[names.subject(*spec.tokens)],
+        retention=RetentionPolicy.LIMITS,
+        storage=StorageType.FILE,
+        discard=DiscardPolicy.OLD,
+        max_age=spec.max_age_days * DAY,
+        duplicate_window=120.0,
+        num_replicas=replicas,
+        allow_direct=True,
+        allow_atomic=spec.atomic,
+        description=spec.what,
+    )
+
+
+@dataclass(frozen=True)
+class Bus:
+    """A connection to NATS and the names in use."""
+
+    client: Client
+    js: JetStreamContext
+    names: Names
+
+    @classmethod
+    async def connect(cls, url: str, names: Names | None = None, *, name: str = "sauro") -> "Bus":
+        """Connect and stay connected: reconnects without end, logs what the server refuses."""
+        client = await nats.connect(
+            [part.strip() for part in url.split(",")],
+            name=name,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=0.2,
+            ping_interval=20,
+            pending_size=8 * 1024 * 1024,
+            error_cb=_on_error,
+        )
+        return cls(client, client.jetstream(timeout=10, publish_async_max_pending=4096), names or Names())
+
+    async def ensure_streams(self, replicas: int = 1) -> None:
+        """Create the streams that are missing, and bring the others to the stated configuration."""
+        for spec in STREAMS:
+            config = stream_config(self.names, spec, replicas)
+            try:
+                await self.js.stream_info(config.name or "")
+            except NotFoundError:
+                await self.js.add_stream(config)
+            else:
+                await self.js.update_stream(config)
+
+    async def publish_all(self, messages: list[tuple[str, bytes, dict[str, str] | None]]) -> list[int]:
+        """Publish in order, pipelined; returns the stream sequences. Raises on the first that is not acknowledged."""
+        futures = [
+            await self.js.publish_async(subject, payload, headers=headers) for subject, payload, headers in messages
+        ]
+        acks = await asyncio.gather(*futures)
+        return [ack.seq for ack in acks]
+
+    async def close(self) -> None:
+        """Flush and close."""
+        if not self.client.is_closed:
+            await self.client.drain()
+
+
+async def _on_error(error: Exception) -> None:
+    log.warning("nats", error=str(error) or type(error).__name__)
+
+
+def headers_of(message: Any) -> dict[str, str]:
+    """A message's headers, empty when it has none."""
+    return dict(message.headers or {})

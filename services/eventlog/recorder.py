@@ -1,0 +1,269 @@
+"""The log's recorder: the eventsourcing library's PostgreSQL recorder with an append of our own.
+
+The library locks the table in EXCLUSIVE mode, which needs more rights than SELECT and INSERT, and its sequence leaves gaps
+after a conflict. Ours takes an advisory transaction lock, reads the last position and instant, checks the versions of all
+streams a batch has read, and writes gapless positions by COPY. Reading is the library's.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from eventsourcing.persistence import StoredEvent
+from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
+from psycopg import Cursor
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import DictRow
+from psycopg.types.json import Jsonb
+
+from contracts.receipts import Outcome, Receipt, Refusal
+
+APPEND_LOCK = 0x5A_55_52_4F  # any constant will do, as long as every writer takes the same
+CHANNEL = "sauro_log"
+_OUTCOMES: tuple[Outcome, ...] = ("accepted", "rejected", "unreadable")
+
+
+class StreamsMoved(Exception):
+    """Another writer appended to streams this batch has read, or the clock went on: decide again."""
+
+    def __init__(self, streams: frozenset[str]) -> None:
+        super().__init__(f"{len(streams)} streams moved")
+        self.streams = streams
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The end of the log: last position, last receipt, last instant."""
+
+    position: int
+    receipt: int
+    recorded_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedEvent:
+    """An event ready to be stored, but for its position."""
+
+    stream: str
+    version: int
+    topic: str
+    tail: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptRow:
+    """What is stored of a receipt; `events` is how many events the command led to."""
+
+    source: str
+    command_id: str
+    outcome: Outcome
+    digest: bytes
+    events: int
+    version: int | None
+    refusal: Refusal | None
+
+
+@dataclass(frozen=True, slots=True)
+class SealedText:
+    ref: str
+    salt: bytes
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """One transaction's worth: events and receipts in order; the receipts' events lie in the same order."""
+
+    recorded_at: datetime
+    read: Mapping[str, int]
+    known_position: int
+    events: Sequence[EncodedEvent]
+    receipts: Sequence[ReceiptRow]
+    texts: Sequence[SealedText] = ()
+
+
+def datastore(dsn: str, *, pool_size: int = 2, application: str = "sauro") -> PostgresDatastore:
+    """The library's datastore for a libpq connection string; every connection acts as the application's role."""
+    info: dict[str, Any] = conninfo_to_dict(dsn, application_name=application, options="-c role=sauro_app -c timezone=UTC")
+    store = PostgresDatastore(
+        dbname=info.pop("dbname", "postgres"),
+        host=info.pop("host", "localhost"),
+        port=info.pop("port", 5432),
+        user=info.pop("user", "postgres"),
+        password=info.pop("password", ""),
+        schema="log",
+        pool_size=pool_size,
+        max_overflow=8,
+        originator_id_type="text",
+        connect_timeout=10,
+        pre_ping=False,
+    )
+    assert isinstance(store.pool.kwargs, dict)
+    store.pool.kwargs.update(info)
+    return store
+
+
+class LogRecorder(PostgresApplicationRecorder):
+    """Reads as the library does; appends as the design says. Migrations own the tables."""
+
+    def __init__(self, store: PostgresDatastore) -> None:
+        super().__init__(store, events_table_name="events")
+
+    def create_table(self) -> None:
+        """Nothing: migrations own the tables."""
+
+    def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
+        """Refused: only intake appends, through `append`."""
+        raise TypeError("the log is appended to by intake alone; use LogRecorder.append")
+
+    def transaction(self) -> AbstractContextManager[Cursor[DictRow]]:
+        """A committed transaction on a pooled connection."""
+        return self.datastore.transaction(commit=True)
+
+    def head(self) -> Head:
+        """The end of the log as committed now."""
+        with self.datastore.transaction(commit=True) as cursor:
+            return self._head(cursor)
+
+    @staticmethod
+    def _head(cursor: Cursor[DictRow]) -> Head:
+        row = cursor.execute(
+            "SELECT (SELECT max(notification_id) FROM log.events) AS position,"
+            " (SELECT max(receipt) FROM log.receipts) AS receipt,"
+            " greatest((SELECT recorded_at FROM log.events ORDER BY notification_id DESC LIMIT 1),"
+            " (SELECT recorded_at FROM log.receipts ORDER BY receipt DESC LIMIT 1)) AS recorded_at",
+            prepare=True,
+        ).fetchone()
+        assert row is not None
+        return Head(row["position"] or 0, row["receipt"] or 0, row["recorded_at"])
+
+    def append(
+        self,
+        batch: Append,
+        stored: Callable[[int, datetime, bytes], bytes],
+        also: Callable[[Cursor[DictRow]], None] | None = None,
+    ) -> Head:
+        """Append events, receipts and texts in one transaction; returns the head before it.
+
+        Raises StreamsMoved when a stream in `batch.read` is no longer at the version read, or when the log's last
+        instant lies after the batch's (R-357). `also` runs in the same transaction.
+        """
+        with self.datastore.transaction(commit=True) as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (APPEND_LOCK,), prepare=True)
+            head = self._head(cursor)
+            self._check(cursor, batch, head)
+            self._copy_events(cursor, batch, head, stored)
+            self._copy_receipts(cursor, batch, head)
+            if batch.texts:
+                rows = [(UUID(text.ref), text.salt, text.words) for text in batch.texts]
+                cursor.executemany("INSERT INTO log.texts (ref, salt, words) VALUES (%s, %s, %s)", rows)
+            if also is not None:
+                also(cursor)
+            if batch.events:
+                cursor.execute(f"NOTIFY {CHANNEL}")
+        return head
+
+    @staticmethod
+    def _check(cursor: Cursor[DictRow], batch: Append, head: Head) -> None:
+        if head.recorded_at is not None and head.recorded_at > batch.recorded_at:
+            raise StreamsMoved(frozenset(batch.read) if head.position != batch.known_position else frozenset())
+        if head.position == batch.known_position:
+            return  # nobody appended since these states were read
+        rows = cursor.execute(
+            "SELECT stream, coalesce((SELECT max(originator_version) FROM log.events WHERE originator_id = stream), 0)"
+            " AS version FROM unnest(%s::text[]) AS stream",
+            (list(batch.read),),
+        )
+        if moved := frozenset(row["stream"] for row in rows if row["version"] != batch.read[row["stream"]]):
+            raise StreamsMoved(moved)
+
+    @staticmethod
+    def _copy_events(
+        cursor: Cursor[DictRow], batch: Append, head: Head, stored: Callable[[int, datetime, bytes], bytes]
+    ) -> None:
+        if not batch.events:
+            return
+        with cursor.copy(
+            "COPY log.events (notification_id, originator_id, originator_version, topic, recorded_at, state)"
+            " FROM STDIN (FORMAT BINARY)"
+        ) as copy:
+            copy.set_types(["int8", "text", "int8", "text", "timestamptz", "bytea"])
+            for position, event in enumerate(batch.events, head.position + 1):
+                state = stored(position, batch.recorded_at, event.tail)
+                copy.write_row((position, event.stream, event.version, event.topic, batch.recorded_at, state))
+
+    @staticmethod
+    def _copy_receipts(cursor: Cursor[DictRow], batch: Append, head: Head) -> None:
+        position = head.position + 1
+        with cursor.copy(
+            "COPY log.receipts (receipt, source, command_id, outcome, digest, recorded_at, first_position, event_count,"
+            " version, refusal) FROM STDIN (FORMAT BINARY)"
+        ) as copy:
+            copy.set_types(
+                ["int8", "text", "text", "int2", "bytea", "timestamptz", "int8", "int4", "int8", "jsonb"]
+            )
+            for number, row in enumerate(batch.receipts, head.receipt + 1):
+                copy.write_row(
+                    (
+                        number,
+                        row.source,
+                        row.command_id,
+                        _OUTCOMES.index(row.outcome) + 1,
+                        row.digest,
+                        batch.recorded_at,
+                        position if row.events else None,
+                        row.events,
+                        row.version,
+                        Jsonb(row.refusal.model_dump()) if row.refusal else None,
+                    )
+                )
+                position += row.events
+
+    def receipts(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[Receipt, bytes]]:
+        """The first receipts of commands already known, with the digest of their content."""
+        if not keys:
+            return {}
+        with self.datastore.transaction(commit=True) as cursor:
+            rows = cursor.execute(
+                "SELECT r.* FROM unnest(%s::text[], %s::text[]) AS k(source, command_id)"
+                " JOIN log.receipts r USING (source, command_id)",
+                ([source for source, _ in keys], [command for _, command in keys]),
+                prepare=True,
+            ).fetchall()
+        return {(row["source"], row["command_id"]): (receipt_of(row), bytes(row["digest"])) for row in rows}
+
+    def tails(self, streams: Sequence[str], after: Sequence[int]) -> list[tuple[str, bytes]]:
+        """The stored forms of many streams after a version each, in stream and version order: one query a batch."""
+        if not streams:
+            return []
+        with self.datastore.transaction(commit=True) as cursor:
+            rows = cursor.execute(
+                "SELECT e.originator_id, e.state FROM unnest(%s::text[], %s::bigint[]) AS k(stream, version)"
+                " JOIN log.events e ON e.originator_id = k.stream AND e.originator_version > k.version"
+                " ORDER BY e.originator_id, e.originator_version",
+                (list(streams), list(after)),
+                prepare=True,
+            ).fetchall()
+        return [(row["originator_id"], bytes(row["state"])) for row in rows]
+
+
+def receipt_of(row: Mapping[str, Any]) -> Receipt:
+    """A receipt from its row."""
+    first, count = row["first_position"], row["event_count"]
+    return Receipt(
+        source=row["source"],
+        id=row["command_id"],
+        outcome=_OUTCOMES[row["outcome"] - 1],
+        receipt=row["receipt"],
+        recorded_at=row["recorded_at"],
+        positions=tuple(range(first, first + count)) if first else (),
+        version=row["version"],
+        refusal=Refusal(**row["refusal"]) if row["refusal"] else None,
+    )
+
+
+TRANSIENT = (psycopg.OperationalError, psycopg.InterfaceError)

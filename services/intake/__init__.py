@@ -1,0 +1,1 @@
+"""Intake: the one door into the log. Reads, decides, appends, answers."""

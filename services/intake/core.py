@@ -1,0 +1,208 @@
+"""A batch of messages to one transaction: known ones answered, new ones decided, all of it appended, then answered.
+
+Synchronous on purpose: psycopg and the eventsourcing recorder are; the app calls it in a thread.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import structlog
+
+from contracts.receipts import Receipt, Refusal
+from domain.kernel import SYSTEM_SOURCES, StreamNotLoaded
+from services.clock import Clock
+from services.eventlog.codec import EventCodec
+from services.eventlog.recorder import Append, EncodedEvent, Head, LogRecorder, ReceiptRow, StreamsMoved
+from services.eventlog.snapshots import write_snapshots
+from services.intake.deciding import Decided, decide_one, surely_read
+from services.intake.reading import CommandReader, Incoming, Readable, Unreadable
+from services.intake.states import Folder, Overlay, StateCache
+
+MAX_TRIES = 8
+log = structlog.get_logger("sauro.intake")
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message nobody can read, with the reason; published to DEADLETTERS with its original bytes."""
+
+    incoming: Incoming
+    refusal: Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What a batch led to: receipts by sender in order, dead letters, and how many events were stored."""
+
+    receipts: tuple[Receipt, ...] = ()
+    dead_letters: tuple[DeadLetter, ...] = ()
+    events: int = 0
+    outcomes: dict[str, int] = field(default_factory=dict)
+
+
+class TooMuchContention(Exception):
+    """Other writers kept moving the streams of this batch; redelivery tries again."""
+
+
+class Intake:
+    """The only writer of the log."""
+
+    def __init__(
+        self, recorder: LogRecorder, codec: EventCodec, folder: Folder, reader: CommandReader, clock: Clock
+    ) -> None:
+        self._recorder, self._codec, self._folder = recorder, codec, folder
+        self._reader, self._clock = reader, clock
+        self._cache = StateCache(recorder, codec, folder)
+        self._last: datetime | None = None
+
+    def process(self, batch: Sequence[Incoming]) -> Answered:
+        """Answer a batch; raises on transient trouble with nothing stored."""
+        read = [self._reader.read(incoming) for incoming in batch]
+        dead = [
+            DeadLetter(incoming, found.refusal)
+            for incoming, found in zip(batch, read, strict=True)
+            if isinstance(found, Unreadable)
+        ]
+        keyed = [(key, found) for found in read if (key := _key(found)) is not None]
+        known = self._recorder.receipts([key for key, _ in keyed])
+        fresh: dict[Key, Readable | Unreadable] = {}
+        for key, found in keyed:
+            if key not in known:
+                fresh.setdefault(key, found)
+        try:
+            first, events = self._store(fresh)
+        except Exception:
+            self._cache.forget()
+            raise
+        return self._answer(keyed, known, first, fresh, dead, events)
+
+    def _store(self, fresh: dict[Key, Readable | Unreadable]) -> tuple[dict[Key, Receipt], int]:
+        if not fresh:
+            return {}, 0
+        for _ in range(MAX_TRIES):
+            now = self._clock.now()
+            if self._last is None:
+                self._last = self._recorder.head().recorded_at or now
+            overlay = Overlay(self._cache, self._folder, max(now, self._last))
+            decided = self._decide(fresh, overlay)
+            append = self._append_of(fresh, decided, overlay)
+            rows = overlay.snapshots()
+            try:
+                head = self._recorder.append(append, self._codec.stored, lambda cursor: write_snapshots(cursor, rows))  # noqa: B023
+            except StreamsMoved as moved:
+                log.info("streams moved, deciding again", streams=len(moved.streams))
+                self._cache.forget(moved.streams)
+                self._last = self._recorder.head().recorded_at
+                continue
+            self._last = overlay.now
+            if head.position == self._cache.position:
+                self._cache.position += len(append.events)
+            self._cache.put(overlay.changed)
+            return dict(zip(fresh, self._receipts(append, head), strict=True)), len(append.events)
+        raise TooMuchContention(f"{MAX_TRIES} tries")
+
+    def _decide(self, fresh: dict[Key, Readable | Unreadable], overlay: Overlay) -> list[Decided]:
+        deciders = self._folder.deciders
+        readable = [found for found in fresh.values() if isinstance(found, Readable)]
+        self._cache.load(stream for found in readable for stream in surely_read(found, deciders))
+        decided = []
+        for found in fresh.values():
+            if isinstance(found, Unreadable):
+                decided.append(Decided(refusal=found.refusal))
+                continue
+            while True:
+                try:
+                    decided.append(decide_one(found, deciders[found.aggregate], overlay))
+                    break
+                except StreamNotLoaded as missing:
+                    self._cache.load([missing.stream])
+        return decided
+
+    def _append_of(self, fresh: dict[Key, Readable | Unreadable], decided: list[Decided], overlay: Overlay) -> Append:
+        texts = (
+            text
+            for found, what in zip(fresh.values(), decided, strict=True)
+            if isinstance(found, Readable) and what.events
+            for text in found.texts
+        )
+        events = (event for what in decided for event in what.events)
+        return Append(
+            recorded_at=overlay.now,
+            read=overlay.read,
+            known_position=self._cache.position,
+            events=[EncodedEvent(e.stream, e.version, self._codec.type_of(e), self._codec.tail(e)) for e in events],
+            receipts=[_row(key, found, what) for (key, found), what in zip(fresh.items(), decided, strict=True)],
+            texts=list(texts),
+        )
+
+    @staticmethod
+    def _receipts(append: Append, head: Head) -> Iterator[Receipt]:
+        position = head.position + 1
+        for number, row in enumerate(append.receipts, head.receipt + 1):
+            yield Receipt(
+                source=row.source,
+                id=row.command_id,
+                outcome=row.outcome,
+                receipt=number,
+                recorded_at=append.recorded_at,
+                positions=tuple(range(position, position + row.events)),
+                version=row.version,
+                refusal=row.refusal,
+            )
+            position += row.events
+
+    @staticmethod
+    def _answer(
+        keyed: list[tuple[Key, Readable | Unreadable]],
+        known: dict[Key, tuple[Receipt, bytes]],
+        first: dict[Key, Receipt],
+        fresh: dict[Key, Readable | Unreadable],
+        dead: list[DeadLetter],
+        events: int,
+    ) -> Answered:
+        receipts: list[Receipt] = []
+        outcomes: dict[str, int] = {}
+        answered: set[Key] = set()
+        for key, found in keyed:
+            receipt, digest = known[key] if key in known else (first[key], fresh[key].digest)
+            if key in known or key in answered:
+                receipt = _again(receipt, digest, found)
+            answered.add(key)
+            name = "duplicate" if receipt.duplicate else receipt.outcome
+            outcomes[name] = outcomes.get(name, 0) + 1
+            if receipt.source not in SYSTEM_SOURCES:
+                receipts.append(receipt)
+        return Answered(tuple(receipts), tuple(dead), events, outcomes)
+
+
+def _key(found: Readable | Unreadable) -> Key | None:
+    if isinstance(found, Readable):
+        return found.request.source, found.request.id
+    return (found.source, found.id) if found.source is not None and found.id is not None else None
+
+
+def _row(key: Key, found: Readable | Unreadable, what: Decided) -> ReceiptRow:
+    refused = "unreadable" if isinstance(found, Unreadable) else "rejected"
+    return ReceiptRow(
+        source=key[0],
+        command_id=key[1],
+        outcome=refused if what.refusal else "accepted",
+        digest=found.digest,
+        events=len(what.events),
+        version=what.version,
+        refusal=what.refusal,
+    )
+
+
+def _again(receipt: Receipt, digest: bytes, found: Readable | Unreadable) -> Receipt:
+    """The answer to a repeated id: the first receipt again, or a refusal when the content differs (R-356)."""
+    if digest == found.digest:
+        return receipt.model_copy(update={"duplicate": True})
+    reused = Refusal(
+        rule="IdReused",
+        field="id",
+        message=f"id '{receipt.id}' was used for other content (receipt {receipt.receipt}); send this under a new id",
+    )
+    return receipt.model_copy(update={"outcome": "rejected", "positions": (), "version": None, "refusal": reused})

@@ -1,0 +1,117 @@
+"""One command: the central rules, the aggregate's decision, the events with what surrounds them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid5
+
+from contracts.receipts import Refusal
+from domain.kernel import SYSTEM_SOURCES, Change, Decider, Recorded, Refused, Request
+from services.intake.reading import Readable
+from services.intake.states import Loaded, Overlay
+
+FUTURE_TOLERANCE = timedelta(minutes=5)
+_EVENTS = UUID("6a3c2f0e-5b0a-5c7e-9d1e-53617572af00")
+
+
+class OccurredInFuture(Refused):
+    """What happened cannot lie more than five minutes ahead of the log's clock."""
+
+
+class OccurredBeforeStream(Refused):
+    """What happened to a subject cannot lie before the subject began."""
+
+
+class UnexpectedVersion(Refused):
+    """The subject has moved on since the sender saw it (R-357)."""
+
+
+class WrongOrganisation(Refused):
+    """The programme belongs to another organisation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What became of a command: its events, or the refusal; `version` is the subject's version afterwards."""
+
+    events: tuple[Recorded[Any], ...] = ()
+    refusal: Refusal | None = None
+    version: int | None = None
+
+
+def decide_one(readable: Readable, decider: Decider[Any], overlay: Overlay) -> Decided:
+    """Decide a command on what the batch sees, and let the batch see its events. Raises StreamNotLoaded, changing nothing."""
+    request = readable.request
+    subject = overlay.stream(request.subject)
+    try:
+        _check(request, subject, overlay)
+        found = decider.decide(request, subject.state, overlay)
+    except Refused as refused:
+        return Decided(refusal=Refusal(rule=refused.rule, field=refused.field, message=refused.message))
+    events = _surround(found, request, overlay)
+    for event in events:
+        overlay.apply(event)
+    return Decided(tuple(events), version=overlay.stream(request.subject).version)
+
+
+def _check(request: Request[Any], subject: Loaded, overlay: Overlay) -> None:
+    if request.expected_version is not None and request.expected_version != subject.version:
+        raise UnexpectedVersion(
+            f"{request.subject} is at version {subject.version}, not {request.expected_version}; read it again and resend",
+            field="expectedversion",
+        )
+    if request.source in SYSTEM_SOURCES:
+        return
+    if request.occurred_at > overlay.now + FUTURE_TOLERANCE:
+        raise OccurredInFuture(
+            f"time {request.occurred_at.isoformat()} lies after the log's {overlay.now.isoformat()}", field="time"
+        )
+    if subject.began_at is not None and request.occurred_at < subject.began_at:
+        raise OccurredBeforeStream(f"{request.subject} began at {subject.began_at.isoformat()}", field="time")
+    _check_organisation(request, overlay)
+
+
+def _check_organisation(request: Request[Any], overlay: Overlay) -> None:
+    if request.subject.startswith(("organisation/", "programme/")) and overlay.stream(request.subject).state is None:
+        return
+    if request.subject.startswith("organisation/"):
+        return
+    programme = overlay.load(f"programme/{request.programme}")
+    owner = getattr(programme, "organisation", request.organisation)
+    if owner != request.organisation:
+        raise WrongOrganisation(f"programme {request.programme} belongs to '{owner}'", field="organisation")
+
+
+def _surround(found: Sequence[Change], request: Request[Any], overlay: Overlay) -> list[Recorded[Any]]:
+    """Give each event its stream, next version, instants and a deterministic id."""
+    versions: dict[str, int] = {}
+    events = []
+    for index, change in enumerate(found):
+        stream = change.stream or request.subject
+        versions[stream] = versions.get(stream, overlay.stream(stream).version) + 1
+        events.append(
+            Recorded(
+                data=change.event,
+                stream=stream,
+                version=versions[stream],
+                occurred_at=change.occurred_at or request.occurred_at,
+                recorded_at=overlay.now,
+                actor=request.actor,
+                organisation=request.organisation,
+                programme=request.programme,
+                sender=request.source,
+                command_id=request.id,
+                correlation_id=request.correlation_id or request.id,
+                causation_id=request.causation_id or request.id,
+                id=str(uuid5(_EVENTS, f"{request.source}/{request.id}/{index}")),
+                policy_version=change.policy_version,
+            )
+        )
+    return events
+
+
+def surely_read(readable: Readable, deciders: Mapping[str, Decider[Any]]) -> tuple[str, ...]:
+    """The streams a command will surely need, so that a batch loads them all at once."""
+    request = readable.request
+    return (request.subject, f"programme/{request.programme}", *deciders[readable.aggregate].reads(request))

@@ -1,0 +1,120 @@
+"""Intake as a service: take a batch, commit it, publish receipts and dead letters, then acknowledge.
+
+A crash anywhere between leads to redelivery and the same receipt.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import groupby
+
+import orjson
+import structlog
+from eventsourcing.persistence import PersistenceError
+from nats.errors import Error as NatsError
+
+from contracts.receipts import Receipt
+from services.bus import Bus
+from services.eventlog.codec import instant_text
+from services.eventlog.recorder import TRANSIENT
+from services.intake.core import Answered, DeadLetter, Intake, TooMuchContention
+from services.intake.reading import Incoming
+from services.puller import ACK_WAIT, Puller, Taken
+
+log = structlog.get_logger("sauro.intake")
+PASSING = (*TRANSIENT, PersistenceError, TooMuchContention, NatsError, TimeoutError, OSError)
+"""Trouble that passes: nothing was stored or answered, so the same batch is tried again."""
+
+
+class IntakeService:
+    """Drives an Intake from stream COMMANDS."""
+
+    def __init__(self, intake: Intake, bus: Bus, puller: Puller, batch: int = 512) -> None:
+        self._intake, self._bus, self._puller, self._batch = intake, bus, puller, batch
+        self.sequence = 0
+        self.outcomes: dict[str, int] = {}
+
+    async def step(self, wait: float = 0.0) -> int:
+        """Handle one batch; returns how many messages it held."""
+        taken = await self._puller.take(self._batch, wait)
+        if not taken:
+            return 0
+        incoming = [_incoming(item) for item in taken]
+        await self._until_done(incoming, taken)
+        self.sequence = taken[-1].sequence
+        return len(taken)
+
+    async def _until_done(self, incoming: Sequence[Incoming], taken: Sequence[Taken]) -> None:
+        """Try until it is committed and answered: skipping ahead would break the order of a stream."""
+        delay = 0.05
+        while True:
+            try:
+                answered = await asyncio.to_thread(self._intake.process, incoming)
+                await self._publish(answered)
+                await self._acknowledge(taken)
+            except PASSING as trouble:
+                log.warning("trying the batch again", trouble=f"{type(trouble).__name__}: {trouble}", delay=delay)
+                with suppress(NatsError, OSError):
+                    for item in taken:
+                        await item.message.in_progress()
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, ACK_WAIT / 6)
+                continue
+            for outcome, count in answered.outcomes.items():
+                self.outcomes[outcome] = self.outcomes.get(outcome, 0) + count
+            return
+
+    async def _acknowledge(self, taken: Sequence[Taken]) -> None:
+        for item in taken:
+            if not item.message._ackd:
+                await item.message.ack()
+
+    async def _publish(self, answered: Answered) -> None:
+        messages: list[tuple[str, bytes, dict[str, str] | None]] = [
+            (self._bus.names.receipt(source), receipt_batch(receipts), None)
+            for source, receipts in _by_source(answered.receipts)
+        ]
+        messages += [self._dead_letter(letter) for letter in answered.dead_letters]
+        if messages:
+            await self._bus.publish_all(messages)
+
+    def _dead_letter(self, letter: DeadLetter) -> tuple[str, bytes, dict[str, str] | None]:
+        headers = {
+            "Nats-Msg-Id": f"COMMANDS:{letter.incoming.sequence}",
+            "Sauro-Rule": letter.refusal.rule,
+            "Sauro-Field": _header(letter.refusal.field),
+            "Sauro-Reason": _header(letter.refusal.message),
+        }
+        return self._bus.names.dead_letter(letter.incoming.source), letter.incoming.payload, headers
+
+
+def _header(text: str) -> str:
+    return text.encode("ascii", "backslashreplace").decode().replace("\r", " ").replace("\n", " ")[:500]
+
+
+def _by_source(receipts: Sequence[Receipt]) -> list[tuple[str, list[Receipt]]]:
+    ordered = sorted(receipts, key=lambda receipt: receipt.source)
+    return [(source, list(group)) for source, group in groupby(ordered, key=lambda receipt: receipt.source)]
+
+
+def receipt_batch(receipts: Sequence[Receipt]) -> bytes:
+    """Receipts of one sender as a CloudEvents JSON batch."""
+    return orjson.dumps([_cloud_event(receipt) for receipt in receipts])
+
+
+def _cloud_event(receipt: Receipt) -> dict[str, object]:
+    return {
+        "specversion": "1.0",
+        "id": str(receipt.receipt),
+        "source": "//sauro/receipts",
+        "type": "sauro.receipt.v1",
+        "subject": f"{receipt.source}/{receipt.id}",
+        "time": instant_text(receipt.recorded_at),
+        "datacontenttype": "application/json",
+        "data": receipt.model_dump(mode="json", exclude_none=True),
+    }
+
+
+def _incoming(item: Taken) -> Incoming:
+    *_, source, programme = item.message.subject.split(".")
+    return Incoming(source, programme, item.message.data, item.sequence)

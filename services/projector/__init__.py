@@ -1,0 +1,1 @@
+"""The projector: follows the log by position and keeps every read model."""

@@ -1,0 +1,137 @@
+"""Follows the log in batches; each read model's rows and its position change in one transaction.
+
+A model that cannot apply an event stops before it: the event is quarantined with its error and the other models go on (R-352).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from eventsourcing.persistence import Tracking
+from eventsourcing.postgres import PostgresDatastore, PostgresTrackingRecorder
+from psycopg import Cursor
+
+from domain.kernel import Recorded
+from projections.model import ReadModel
+from projections.status import clear_quarantine, positions, quarantine
+from projections.tables import CannotApply, create_tables, drop_tables, fold_batch, write_fold
+from services.clock import Clock
+from services.store import Store
+
+SCHEMA = "read"
+BATCH = 1000
+log = structlog.get_logger("sauro.projector")
+
+
+class Positions(PostgresTrackingRecorder):
+    """The library's tracking recorder over read.positions, on the pool of the log's datastore."""
+
+    def __init__(self, store: PostgresDatastore) -> None:
+        schema, store.schema = store.schema, SCHEMA  # the recorder reads the schema's name once, here
+        super().__init__(store, tracking_table_name="positions")
+        store.schema = schema
+
+    def create_table(self) -> None:
+        """Nothing: migrations own the table."""
+
+    def track(self, cursor: Cursor[Any], model: str, position: int) -> None:
+        """Move a model's position forward in the caller's transaction."""
+        self._insert_tracking(cursor, Tracking(model, position))
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far one model is."""
+
+    model: str
+    position: int
+
+
+class Projector:
+    """All read models of a registry, kept by one process."""
+
+    def __init__(self, store: Store, clock: Clock, schema: str = SCHEMA) -> None:
+        self._store, self._clock, self._schema = store, clock, schema
+        self._tracking = Positions(store.datastore)
+        self._positions: dict[str, int] = {}
+        self._stopped: set[str] = set()
+
+    def prepare(self) -> None:
+        """Make missing tables; a model whose shape changed is thrown away and built anew from the log."""
+        models = self._store.registry.read_models
+        with self._store.recorder.transaction() as cursor:
+            known = positions(cursor)
+            for model in models:
+                tracked = f"{model.name}@{model.fingerprint}"
+                if tracked not in known:
+                    drop_tables(cursor, self._schema, model)
+            create_tables(cursor, self._schema, models, self._store.registry.views)
+            clear_quarantine(cursor)
+        self._positions = {model.name: known.get(f"{model.name}@{model.fingerprint}", 0) for model in models}
+        self._stopped = set()
+
+    def step(self) -> int:
+        """Apply one batch to every model; returns how many events were read, 0 at the head of the log."""
+        if not self._positions:
+            self.prepare()
+        going = {name: position for name, position in self._positions.items() if name not in self._stopped}
+        if not going:
+            return 0
+        start = min(going.values())
+        notifications = self._store.recorder.select_notifications(start, BATCH, inclusive_of_start=False)
+        if not notifications:
+            return 0
+        events = [self._store.codec.decode(notification.state) for notification in notifications]
+        self._apply(events)
+        return len(events)
+
+    def _apply(self, events: Sequence[Recorded[Any]]) -> None:
+        try:
+            self._apply_to(self._going(), events)
+        except CannotApply:
+            for model in self._going():  # find out which model it is, and let the others go on
+                self._apply_alone(model, events)
+
+    def _going(self) -> list[ReadModel]:
+        return [model for model in self._store.registry.read_models if model.name not in self._stopped]
+
+    def _apply_to(self, models: Sequence[ReadModel], events: Sequence[Recorded[Any]]) -> None:
+        last = events[-1].position
+        with self._store.recorder.transaction() as cursor:
+            for model in models:
+                self._write(cursor, model, events)
+        for model in models:
+            self._positions[model.name] = max(self._positions[model.name], last)
+
+    def _write(self, cursor: Cursor[Any], model: ReadModel, events: Sequence[Recorded[Any]]) -> None:
+        at = self._positions[model.name]
+        fresh = [event for event in events if event.position > at]
+        if not fresh:
+            return
+        fold = fold_batch(cursor, self._schema, model, fresh)
+        write_fold(cursor, self._schema, fold)
+        self._tracking.track(cursor, f"{model.name}@{model.fingerprint}", fresh[-1].position)
+
+    def _apply_alone(self, model: ReadModel, events: Sequence[Recorded[Any]]) -> None:
+        try:
+            self._apply_to([model], events)
+        except CannotApply as failed:
+            before = [event for event in events if event.position < failed.event.position]
+            if before:
+                self._apply_alone(model, before)
+            self._stopped.add(model.name)
+            log.error(
+                "event quarantined", model=model.name, position=failed.event.position, stream=failed.event.stream, error=str(failed)
+            )
+            with self._store.recorder.transaction() as cursor:
+                quarantine(cursor, model.name, failed.event.position, failed.event.stream, str(failed), self._clock.now())
+
+    def progress(self) -> tuple[Progress, ...]:
+        """Where each model stands."""
+        return tuple(Progress(name, position) for name, position in self._positions.items())
+
+    @property
+    def position(self) -> int:
+        """The position all models have reached."""
+        return min(self._positions.values(), default=0)

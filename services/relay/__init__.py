@@ -1,0 +1,1 @@
+"""The relay: publishes the log to stream EVENTS, sequence equal to position."""

@@ -1,0 +1,94 @@
+"""Publishes stored bytes to EVENTS so that the stream's sequence is the log's position.
+
+The first message of each batch expects the sequence before it, so the broker refuses a replay, and a restart resumes
+from the stream's last sequence. Above a dozen events the batch is atomic (ADR-50); below, pipelined publishing is faster.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from uuid import uuid4
+
+import structlog
+from eventsourcing.persistence import Notification
+from nats.js.errors import APIError
+
+from services.bus import Bus
+from services.store import Store
+
+BATCH = 500
+ATOMIC_FROM = 12
+WRONG_LAST_SEQUENCE = 10071
+log = structlog.get_logger("sauro.relay")
+
+
+class EventsAhead(Exception):
+    """EVENTS holds more than the log: it belongs to another log, or the log lost its end."""
+
+
+class Relay:
+    """One active relay an installation."""
+
+    def __init__(self, store: Store, bus: Bus, published: Callable[[Sequence[Notification]], None] | None = None) -> None:
+        self._store, self._bus, self._published = store, bus, published
+        self._stream = bus.names.stream("EVENTS")
+        self._position: int | None = None
+
+    async def step(self) -> int:
+        """Publish one batch; returns how many events, 0 at the head of the log."""
+        if self._position is None:
+            self._position = await self._resume()
+        batch = await asyncio.to_thread(
+            self._store.recorder.select_notifications, self._position, BATCH, inclusive_of_start=False
+        )
+        if not batch:
+            return 0
+        try:
+            await self._publish(batch, self._position)
+        except APIError as error:
+            if error.err_code != WRONG_LAST_SEQUENCE:
+                raise
+            log.warning("EVENTS moved on, resuming from its last sequence", expected=self._position)
+            self._position = None
+            return len(batch)
+        self._position = batch[-1].id
+        if self._published is not None:
+            self._published(batch)
+        return len(batch)
+
+    async def _resume(self) -> int:
+        info = await self._bus.js.stream_info(self._stream)
+        head = await asyncio.to_thread(self._store.recorder.max_notification_id)
+        if info.state.last_seq > (head or 0):
+            raise EventsAhead(
+                f"stream {self._stream} is at {info.state.last_seq}, the log at {head or 0}; "
+                "recreate the stream and its consumers, or connect the right database"
+            )
+        return info.state.last_seq
+
+    def _subject(self, notification: Notification) -> str:
+        _, aggregate, name, _ = notification.topic.split(".")
+        programme = str(notification.originator_id).split("/")[1]
+        return self._bus.names.event(programme, aggregate, name)
+
+    async def _publish(self, batch: Sequence[Notification], last: int) -> None:
+        if len(batch) >= ATOMIC_FROM:
+            await self._publish_atomic(batch, last)
+            return
+        first, *rest = batch
+        await self._bus.js.publish(
+            self._subject(first), first.state, headers={"Nats-Expected-Last-Sequence": str(last)}
+        )
+        if rest:
+            await self._bus.publish_all([(self._subject(event), event.state, None) for event in rest])
+
+    async def _publish_atomic(self, batch: Sequence[Notification], last: int) -> None:
+        name = uuid4().hex
+        for number, event in enumerate(batch, 1):
+            headers = {"Nats-Batch-Id": name, "Nats-Batch-Sequence": str(number)}
+            if number == 1:
+                headers["Nats-Expected-Last-Sequence"] = str(last)
+            if number < len(batch):
+                await self._bus.client.publish(self._subject(event), event.state, headers=headers)
+                continue
+            headers["Nats-Batch-Commit"] = "1"
+            await self._bus.js.publish(self._subject(event), event.state, headers=headers)

@@ -1,0 +1,50 @@
+"""How Sauro's own services send commands: through the same door as everyone else, with ids that derive from their cause."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID, uuid5
+
+from contracts.base import Command
+from contracts.envelope import Actor
+from services.bus import Bus
+from services.outgoing import Outgoing, to_json
+
+SAURO = Actor(post="SAURO", unit="SAURO")
+_COMMANDS = UUID("6a3c2f0e-5b0a-5c7e-9d1e-53617572af01")
+
+
+def derived_id(*cause: object) -> str:
+    """The same cause gives the same id, so a command found twice is sent once."""
+    return str(uuid5(_COMMANDS, "|".join(str(part) for part in cause)))
+
+
+def system_command(
+    command: Command,
+    subject: str,
+    organisation: str,
+    occurred_at: datetime,
+    id_: str,
+    *,
+    correlation_id: str | None = None,
+    causation_id: str | None = None,
+) -> Outgoing:
+    """A command of one of Sauro's services."""
+    return Outgoing(
+        id=id_,
+        aggregate=subject.split("/", 1)[0],
+        command=command,
+        subject=subject,
+        programme=subject.split("/")[1],
+        organisation=organisation,
+        actor=SAURO,
+        occurred_at=occurred_at,
+        correlation_id=correlation_id,
+        causation_id=causation_id,
+    )
+
+
+async def send(bus: Bus, source: str, commands: Sequence[Outgoing]) -> list[int]:
+    """Publish commands in order; returns their sequences in COMMANDS."""
+    return await bus.publish_all(
+        [(bus.names.command(source, command.programme), to_json(command, source), None) for command in commands]
+    )

@@ -1,0 +1,23 @@
+"""Settings from the environment, all prefixed SAURO_."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Where the engines are and how the services behave. Without SAURO_POSTGRES and SAURO_NATS the embedded engines run."""
+
+    model_config = SettingsConfigDict(env_prefix="SAURO_", env_file=None)
+
+    postgres: str | None = Field(None, description="libpq URI of the database that holds the log and the read models")
+    nats: str | None = Field(None, description="NATS URL(s), comma-separated, of a JetStream server 2.12 or newer")
+    data: Path | None = Field(None, description="folder of the embedded engines; a temporary one when unset")
+    api_host: str = Field("127.0.0.1", description="address the HTTP API listens on")
+    api_port: Annotated[int, Field(ge=0, le=65535)] = Field(0, description="port of the HTTP API; 0 takes a free one")
+    subject_prefix: str = Field("", description="put before every NATS subject and stream name, for shared servers")
+    replicas: Annotated[int, Field(ge=1, le=5)] = Field(1, description="copies of each JetStream stream; 3 in production")
+    batch: Annotated[int, Field(ge=1, le=2000)] = Field(512, description="most commands in one intake transaction")
+    log_level: str = Field("INFO", description="level of the structured log on standard error")

@@ -1,0 +1,1 @@
+"""The timekeeper: finds limits and rungs that fall due, and sends commands that record them."""

@@ -1,0 +1,97 @@
+"""Handles a batch of events from EVENTS: sends the commands they call for, and notices to the posts a warning names.
+
+`WarningDelivered` follows JetStream's acknowledgement of the notice, not the raise.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from contracts.warning import Notice, RecordDelivery, WarningEscalated, WarningRaised
+from domain.kernel import Recorded
+from services.bus import Bus
+from services.eventlog.codec import EventCodec, instant_text
+from services.outgoing import Outgoing
+from services.senders import derived_id, send, system_command
+from services.warning.reactions import HEARD, NOTICED, reactions
+
+SOURCE = "warning"
+
+
+class Warnings:
+    """The warning service's handler; it keeps nothing between batches."""
+
+    def __init__(self, codec: EventCodec, bus: Bus) -> None:
+        self._codec, self._bus = codec, bus
+        self.sequence = 0
+
+    @staticmethod
+    def filters(bus: Bus) -> tuple[str, ...]:
+        """The subjects of EVENTS the service hears."""
+        return (
+            *(bus.names.event("*", "*", name) for name in HEARD),
+            *(bus.names.event("*", "warning", name) for name in NOTICED),
+        )
+
+    async def handle(self, stored: Sequence[bytes]) -> int:
+        """Answer a batch of stored events; returns how many commands were sent. Safe to repeat."""
+        commands: list[Outgoing] = []
+        for state in stored:
+            event = self._codec.decode(state)
+            if isinstance(event.data, WarningRaised | WarningEscalated):
+                commands.append(await self._deliver(event))
+            else:
+                commands.extend(reactions(event))
+        if commands:
+            self.sequence = (await send(self._bus, SOURCE, commands))[-1]
+        return len(commands)
+
+    async def _deliver(self, event: Recorded[Any]) -> Outgoing:
+        data = event.data
+        messages: list[tuple[str, bytes, dict[str, str] | None]] = [
+            (
+                self._bus.names.notice(event.programme, post),
+                _notice(event, post),
+                {"Nats-Msg-Id": f"{event.id}:{post}"},
+            )
+            for post in data.recipients
+        ]
+        sequences = await self._bus.publish_all(messages)
+        notices = tuple(
+            Notice(recipient=post, stream_sequence=sequence)
+            for post, sequence in zip(data.recipients, sequences, strict=True)
+        )
+        return system_command(
+            RecordDelivery(level=data.level, notices=notices),
+            event.stream,
+            event.organisation,
+            event.recorded_at,
+            derived_id(SOURCE, event.id, "delivered"),
+            correlation_id=event.correlation_id,
+            causation_id=event.id,
+        )
+
+
+def _notice(event: Recorded[Any], post: str) -> bytes:
+    """A notice as a CloudEvent: which warning, how high, about what."""
+    data = event.data
+    return orjson.dumps(
+        {
+            "specversion": "1.0",
+            "id": f"{event.id}:{post}",
+            "source": f"//sauro/{event.organisation}",
+            "type": "sauro.notice.v1",
+            "subject": event.stream,
+            "time": instant_text(event.recorded_at),
+            "datacontenttype": "application/json",
+            "data": {
+                "post": post,
+                "warning": event.stream,
+                "level": data.level,
+                "act": data.act,
+                "about": getattr(data, "about", None),
+                "limit": instant_text(data.limit.at) if isinstance(data, WarningRaised) else None,
+            },
+        }
+    )
