@@ -120,5 +120,7 @@ def require_within_parent(request: Request[object], content: TaskContent, limit:
     if not parent.is_open:
         raise ParentNotOpen(f"{stream} is {parent.status}", field="data.content.parent")
     if parent.current is not None and (limit is None or limit.at > parent.current.at):
-        raise ChildAfterParent(f"{stream} is due {parent.current.named}; its child must be due no later", field="data.content.due")
+        raise ChildAfterParent(
+            f"{stream} is due {parent.current.named}; its child must be due no later", field="data.content.due"
+        )
     return stream

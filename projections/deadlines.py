@@ -106,3 +106,6 @@ DUE = (
 
 NEXT = "SELECT min(next_at) AS next_at FROM read.deadlines WHERE next_at IS NOT NULL"
 """When the timekeeper must act next."""
+
+EXISTS = "SELECT to_regclass('read.deadlines') IS NOT NULL AS found"
+"""Whether the read model has been made."""

@@ -59,6 +59,13 @@ def standing(cursor: Cursor[Any], models: Iterable[ReadModel]) -> Standing:
     return Standing(position, row["head"], row["as_of"], reached)
 
 
+def unbuilt(cursor: Cursor[Any], models: Iterable[ReadModel]) -> list[str]:
+    """Names of the read models the projector has not made tables for yet."""
+    names = [model.name for model in models]
+    query = SQL("SELECT name FROM unnest(%s::text[]) AS name WHERE to_regclass('read.' || quote_ident(name)) IS NULL")
+    return [row["name"] for row in fetch(cursor, query, [names])]
+
+
 def fetch(cursor: Cursor[Any], query: SQL | Composed, values: Sequence[Any] = ()) -> Rows:
     """All rows of a query. Never a prepared one: a rebuilt table may have other columns."""
     return [dict(row) for row in cursor.execute(query, values, prepare=False)]

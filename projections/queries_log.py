@@ -11,9 +11,9 @@ from projections.queries import Row, Rows, Where, fetch
 from projections.scope import ReadScope
 from projections.status import quarantined
 
-_STREAM_VISIBLE = "(split_part(originator_id, '/', 2) = ANY(%s) OR " + (
-    "EXISTS (SELECT FROM read.assignments a WHERE originator_id = 'assignment/' || a.programme || '/' || a.code"
-    " AND a.unit = ANY(%s)))"
+_STREAM_VISIBLE = (
+    "(split_part(originator_id, '/', 2) = ANY(%s) OR EXISTS (SELECT FROM read.assignments a"
+    " WHERE originator_id = 'assignment/' || a.programme || '/' || a.code AND a.unit = ANY(%s)))"
 )
 
 
@@ -24,7 +24,9 @@ def stored_events(
     where = (
         Where().add("notification_id > %s", after).given("originator_id = %s", stream).within(scope, _STREAM_VISIBLE)
     )
-    query = SQL("SELECT notification_id, state FROM log.events{} ORDER BY notification_id LIMIT %s").format(where.clause)
+    query = SQL("SELECT notification_id, state FROM log.events{} ORDER BY notification_id LIMIT %s").format(
+        where.clause
+    )
     return [(row["notification_id"], bytes(row["state"])) for row in fetch(cursor, query, [*where.values, limit])]
 
 

@@ -64,8 +64,8 @@ def assignment_versions(cursor: Cursor[Any], scope: ReadScope, programme: str, c
     """All versions of an assignment's row, oldest first; the live one has no `to_pos`."""
     where = Where().add("programme = %s", programme).add("code = %s", code).within(scope)
     query = SQL(
-        "SELECT * FROM (SELECT * FROM read.assignments_history UNION ALL SELECT *, NULL::bigint FROM read.assignments) v"
-        "{} ORDER BY from_pos"
+        "SELECT * FROM (SELECT * FROM read.assignments_history"
+        " UNION ALL SELECT *, NULL::bigint FROM read.assignments) v{} ORDER BY from_pos"
     ).format(where.clause)
     return fetch(cursor, query, where.values)
 

@@ -30,3 +30,23 @@ def quarantined(cursor: Cursor[Any]) -> list[dict[str, Any]]:
 def clear_quarantine(cursor: Cursor[Any]) -> None:
     """Forget it: the projector starts and tries again."""
     cursor.execute("DELETE FROM read.quarantine")
+
+
+def report_follower(cursor: Cursor[Any], name: str, at: datetime, position: int | None, error: str | None) -> None:
+    """Say that a service is alive, where it stands, and what last went wrong; an error stays until the next one."""
+    cursor.execute(
+        "INSERT INTO read.followers (name, beat_at, position, last_error, last_error_at)"
+        " VALUES (%(name)s, %(at)s, %(position)s, %(error)s, CASE WHEN %(error)s::text IS NOT NULL THEN %(at)s END)"
+        " ON CONFLICT (name) DO UPDATE SET beat_at = excluded.beat_at, position = excluded.position,"
+        " last_error = coalesce(excluded.last_error, followers.last_error),"
+        " last_error_at = coalesce(excluded.last_error_at, followers.last_error_at)",
+        {"name": name, "at": at, "position": position, "error": error},
+    )
+
+
+def followers(cursor: Cursor[Any]) -> list[dict[str, Any]]:
+    """What every service last said of itself."""
+    rows = cursor.execute(
+        "SELECT name, beat_at, position, last_error, last_error_at FROM read.followers ORDER BY name"
+    ).fetchall()
+    return [dict(row) for row in rows]

@@ -109,7 +109,7 @@ class Bus:
             reconnect_time_wait=0.2,
             ping_interval=20,
             pending_size=8 * 1024 * 1024,
-            error_cb=_on_error,
+            error_cb=on_error,
         )
         return cls(client, client.jetstream(timeout=10, publish_async_max_pending=4096), names or Names())
 
@@ -138,7 +138,8 @@ class Bus:
             await self.client.drain()
 
 
-async def _on_error(error: Exception) -> None:
+async def on_error(error: Exception) -> None:
+    """Say what the server refused or the connection lost; nothing is swallowed."""
     log.warning("nats", error=str(error) or type(error).__name__)
 
 

@@ -7,6 +7,13 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
+class MissingEngines(Exception):
+    """Neither addresses nor embedded engines were given."""
+
+    def __init__(self) -> None:
+        super().__init__("set SAURO_POSTGRES and SAURO_NATS, or use 'sauro up', which can start embedded engines")
+
+
 class Settings(BaseSettings):
     """Where the engines are and how the services behave. Without SAURO_POSTGRES and SAURO_NATS the embedded engines run."""
 

@@ -84,18 +84,31 @@ class Spine:
         if commands:
             self._sequence = (await send(self.bus, source, commands))[-1]
 
+    async def publish_messages(self, messages: Sequence[tuple[str, str, bytes]]) -> None:
+        """Publish messages of many senders in one go, in order: source, programme, bytes."""
+        if messages:
+            named = [(self.bus.names.command(source, programme), data, None) for source, programme, data in messages]
+            self._sequence = (await self.bus.publish_all(named))[-1]
+
     async def settle(self) -> None:
-        """Step every service in turn until none has anything to do."""
+        """Step every service until none has anything to do.
+
+        Intake is the only writer, so a round in which no service sent a command ends at the head of the log. The projector
+        steps once the warning service is quiet, and before the timekeeper reads its limits: it then takes whole batches.
+        """
+        await self.timekeeper.step()
         while True:
             self.rounds += 1
-            did = await self._take_commands()
-            while self.projector.step():
-                did += 1
+            await self._take_commands()
             while await self.relay.step():
-                did += 1
-            did += await self._hear()
-            did += await self.timekeeper.step()
-            if not did and not self._waiting():
+                pass
+            await self._hear()
+            if self._waiting():
+                continue
+            while self.projector.step():
+                pass
+            await self.timekeeper.step()
+            if not self._waiting():
                 return
 
     def _waiting(self) -> bool:

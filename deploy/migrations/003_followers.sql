@@ -26,4 +26,13 @@ CREATE TABLE read.quarantine (
     PRIMARY KEY (model, position)
 );
 
+-- What each service last said of itself: a follower never fails silently.
+CREATE TABLE read.followers (
+    name          text        NOT NULL PRIMARY KEY,
+    beat_at       timestamptz NOT NULL,
+    position      bigint,
+    last_error    text,
+    last_error_at timestamptz
+);
+
 RESET ROLE;

@@ -3,17 +3,18 @@
 Handlers ask for a `Snapshot`: one REPEATABLE READ transaction in which position and rows are read, so that they agree.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 
 import orjson
+import psycopg
 from fastapi import Depends, Request, Response
 from fastapi.concurrency import contextmanager_in_threadpool
 from psycopg import Cursor
+from psycopg_pool import PoolTimeout
 from pydantic import BaseModel, Field
 
 from projections.queries import Standing, begin_snapshot, standing
@@ -22,8 +23,10 @@ from services.api.problems import Problem, ProblemDetails, not_found
 from services.store import Store
 
 T = TypeVar("T")
-WAIT_SECONDS = 5.0
-READERS = 8  # connections an API takes at most at a time; more requests wait without holding a thread
+WAIT_SECONDS = 3.0
+READERS = 8
+"""Snapshots at a time. More requests wait without a thread: one that waited for a connection in a thread would keep it
+from those who have a connection to give back."""
 
 
 class Answer(BaseModel, Generic[T]):
@@ -31,7 +34,9 @@ class Answer(BaseModel, Generic[T]):
 
     position: int = Field(description="log position the data was computed at")
     lag: int = Field(description="events in the log that the read models have not applied yet")
-    as_of: datetime | None = Field(description="when the log took in the event at `position`, UTC; null before the first")
+    as_of: datetime | None = Field(
+        description="when the log took in the event at `position`, UTC; null before the first"
+    )
     data: T
 
 
@@ -51,11 +56,11 @@ class Snapshot:
 
     def answer(self, data: Any, **more: Any) -> Response:
         """Data computed from read models."""
-        return self._response(self.standing.position, self._head(self.standing.position, more) + [_json(data)])
+        return self._response(self.standing.position, [*self._head(self.standing.position, more), _json(data)])
 
     def from_log(self, data: Any, **more: Any) -> Response:
         """Data read from the log itself: the position is the log's, the lag still that of the read models."""
-        return self._response(self.standing.head, self._head(self.standing.head, more) + [_json(data)])
+        return self._response(self.standing.head, [*self._head(self.standing.head, more), _json(data)])
 
     def stored(self, events: Sequence[bytes], **more: Any) -> Response:
         """Stored events, byte for byte."""
@@ -101,29 +106,32 @@ def joined(events: Sequence[bytes]) -> bytes:
 
 @contextmanager
 def open_snapshot(store: Store) -> Iterator[Snapshot]:
-    """A snapshot of its own connection; raises psycopg.OperationalError when PostgreSQL is away."""
+    """A snapshot on a connection of its own; raises psycopg.OperationalError when PostgreSQL is away."""
+    try:
+        snapshot, opened = _begin(store)
+    except PoolTimeout:
+        raise
+    except psycopg.OperationalError:  # a connection from before a restart of PostgreSQL: have them all checked
+        store.datastore.pool.check()
+        snapshot, opened = _begin(store)
+    with opened:
+        yield snapshot
+
+
+def _begin(store: Store) -> tuple[Snapshot, ExitStack]:
     pool = store.datastore.pool
     pool.open()
-    with pool.connection(timeout=WAIT_SECONDS) as connection, connection.transaction():
+    with ExitStack() as stack:
+        connection = stack.enter_context(pool.connection(timeout=WAIT_SECONDS))
+        stack.enter_context(connection.transaction())
         cursor = connection.cursor()
         begin_snapshot(cursor)
-        yield Snapshot(cursor, standing(cursor, store.registry.read_models))
-
-
-class Readers:
-    """Hands out snapshots, so many at a time that no thread waits for a connection another thread must give back."""
-
-    def __init__(self, store: Store, most: int = READERS) -> None:
-        self._store, self._gate = store, asyncio.Semaphore(most)
-
-    async def __call__(self) -> AsyncIterator[Snapshot]:
-        """A snapshot for one request."""
-        async with self._gate, contextmanager_in_threadpool(open_snapshot(self._store)) as snapshot:
-            yield snapshot
+        return Snapshot(cursor, standing(cursor, store.registry.read_models)), stack.pop_all()
 
 
 async def _snapshot(request: Request) -> AsyncIterator[Snapshot]:
-    async for snapshot in request.app.state.readers():
+    state = request.app.state
+    async with state.gate, contextmanager_in_threadpool(open_snapshot(state.store)) as snapshot:
         request.state.standing_headers = snapshot.headers()
         yield snapshot
 

@@ -1,14 +1,14 @@
 """Query parameters: the types they share, the page token, and the refusal of what is unknown."""
 
 import base64
+import re
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any
 
 import orjson
-from fastapi import Path, Query, Request
-from fastapi.dependencies.utils import get_flat_dependant
+from fastapi import FastAPI, Path, Query, Request
 from fastapi.routing import APIRoute
 from pydantic import BeforeValidator
 
@@ -16,6 +16,7 @@ from contracts.types import Code
 from domain.calendar import LOCAL
 from services.api.problems import FieldError, invalid, invalid_all
 
+_OFFSET = re.compile(r"T.*(Z|[+-]\d\d:?\d\d)$")
 CodePath = Annotated[Code, Path(description="an upper-case code")]
 CodeQuery = Annotated[Code | None, Query()]
 Limit = Annotated[int, Query(ge=1, le=500, description="rows of a page")]
@@ -27,14 +28,12 @@ def _bound(text: Any, *, end: bool) -> datetime:
         if len(text) == 10:
             midnight = datetime.combine(date.fromisoformat(text), time(), LOCAL)
             return midnight + (timedelta(days=1) if end else timedelta(microseconds=1))
-        instant = datetime.fromisoformat(text)
-        if instant.tzinfo is None:
-            raise ValueError("no offset")
-        return instant.astimezone(UTC)
+        instant = datetime.fromisoformat(text).astimezone(UTC) if _OFFSET.search(text) else None
     except (ValueError, OverflowError):
-        raise ValueError(
-            "a day (2026-06-05) or an instant with its offset (2026-06-05T08:00:00Z; write + as %2B)"
-        ) from None
+        instant = None
+    if instant is None:
+        raise ValueError("a day (2026-06-05) or an instant with its offset (2026-06-05T08:00:00Z; write + as %2B)")
+    return instant
 
 
 def _from(text: Any) -> datetime:
@@ -77,21 +76,29 @@ def key_of(token: str | None, kinds: Sequence[type]) -> list[Any] | None:
         return None
     try:
         key = orjson.loads(base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True))
-        if not isinstance(key, list) or not all(isinstance(part, str) and "\0" not in part for part in key):
-            raise ValueError("not a list of texts")
-        pairs = zip(key, kinds, strict=True)
-        return [datetime.fromisoformat(part) if kind is datetime else part for part, kind in pairs]
-    except ValueError:
+        return [_part(part, kind) for part, kind in zip(key, kinds, strict=True)]
+    except (ValueError, TypeError):
         raise invalid("query.cursor", "cursor", "not a cursor of this list; send `next` of the page before") from None
 
 
-def only_known_parameters(request: Request) -> None:
+def _part(part: Any, kind: type) -> Any:
+    if not isinstance(part, str) or "\0" in part:
+        raise TypeError("a key is made of texts")
+    return datetime.fromisoformat(part) if kind is datetime else part
+
+
+def _known_parameters(app: FastAPI, path: str, method: str) -> list[str]:
+    operation = app.openapi()["paths"].get(path, {}).get(method.lower(), {})
+    return sorted(found["name"] for found in operation.get("parameters", ()) if found["in"] == "query")
+
+
+async def only_known_parameters(request: Request) -> None:
     """Refuse query parameters the endpoint does not have, and those given twice (422)."""
     given = Counter(name for name, _ in request.query_params.multi_items())
     route = request.scope.get("route")
     if not given or not isinstance(route, APIRoute):
         return
-    known = sorted(field.alias for field in get_flat_dependant(route.dependant).query_params)
+    known = _known_parameters(request.app, route.path_format, request.method)
     there_are = f"there are {', '.join(known)}" if known else "there are none"
     errors = [
         FieldError(field=f"query.{name}", rule="unknown_parameter", message=f"not a parameter here; {there_are}")

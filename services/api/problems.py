@@ -1,4 +1,4 @@
-"""Every error is an RFC 9457 problem: type, title, status, detail, instance, and the errors of a request by field and rule."""
+"""Every error is an RFC 9457 problem; those of a request name field and rule."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = "2"
 AWAY = (psycopg.OperationalError, psycopg.InterfaceError, OperationalError, InterfaceError)
+NOT_BUILT = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn)
 log = structlog.get_logger("sauro.api")
 
 
@@ -118,6 +119,9 @@ def install(app: FastAPI) -> None:
     for kind in AWAY:
         app.add_exception_handler(kind, _database_away)
 
+    for kind in NOT_BUILT:
+        app.add_exception_handler(kind, _not_built)
+
     @app.exception_handler(Exception)
     def _unexpected(request: Request, error: Exception) -> Response:
         log.error("unexpected error", path=request.url.path, exc_info=error)
@@ -134,6 +138,12 @@ _ROUTING = {
 def _database_away(request: Request, error: Exception) -> Response:
     log.warning("PostgreSQL is away", path=request.url.path, error=str(error).strip())
     return respond(request, away("postgresql", "PostgreSQL does not answer; try again"))
+
+
+def _not_built(request: Request, error: Exception) -> Response:
+    log.warning("a read model is not built", path=request.url.path, error=str(error).strip())
+    detail = "the read models are not built yet: is the projector running? try again"
+    return respond(request, Problem(HTTPStatus.SERVICE_UNAVAILABLE, "not-built", detail))
 
 
 def _field_errors(errors: Iterable[Mapping[str, Any]]) -> Iterable[FieldError]:

@@ -33,7 +33,10 @@ def events(
     return reading.stored([state for _, state in found], next=following)
 
 
-@router.get("/receipts/{source}/{command_id:path}", response_model=Answer[Receipt], tags=["record"], summary="A receipt")
+# An id may hold slashes, and servers decode %2F before a path is matched.
+@router.get(
+    "/receipts/{source}/{command_id:path}", response_model=Answer[Receipt], tags=["record"], summary="A receipt"
+)
 def receipt(source: SourceCode, command_id: Annotated[MessageId, Path()], reading: Reading) -> Response:
     """What became of a command; 404 until intake has committed its receipt. `position` is that of the log."""
     row = queries.receipt(reading.cursor, reading.scope, source, command_id)

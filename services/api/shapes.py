@@ -1,7 +1,6 @@
 """Rows as people read them: positional lists become objects, keys get their Vietnamese label."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from projections.queries import Row, Rows
 from projections.scorecards import RATES_VERSION
@@ -70,9 +69,13 @@ def scorecard(row: Row) -> Row:
     return row | {"rates_version": RATES_VERSION}
 
 
-def departments(rows: Rows) -> list[dict[str, Any]]:
+def departments(rows: Rows) -> list[Row]:
     """Scorecard rows of units, each with a name to show."""
-    return [scorecard(row | {"label_vi": row["unit_name_vi"] or (NO_UNIT if row["unit"] == "-" else row["unit"])}) for row in rows]
+    return [scorecard(row | {"label_vi": row["unit_name_vi"] or _unit(row["unit"])}) for row in rows]
+
+
+def _unit(code: str) -> str:
+    return NO_UNIT if code == "-" else code
 
 
 def organisation(row: Row) -> Row:

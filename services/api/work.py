@@ -25,6 +25,7 @@ _CODE = (str, str)
 @router.get("/assignments", response_model=Rows, tags=["assignments"], summary="Assignments")
 def assignments(
     reading: Reading,
+    *,
     programme: CodeQuery = None,
     unit: CodeQuery = None,
     phase: CodeQuery = None,
@@ -52,7 +53,7 @@ def assignment(programme: CodePath, code: CodePath, reading: Reading) -> Respons
     "/assignments/{programme}/{code}/history", response_model=One, tags=["assignments"], summary="What came of it"
 )
 def history(programme: CodePath, code: CodePath, reading: Reading) -> Response:
-    """`events`: the stored events of the stream, byte for byte. `versions`: the row after each, `from_pos` to `to_pos`."""
+    """`events`: the stream's events as stored, byte for byte. `versions`: the row from `from_pos` until `to_pos`."""
     events = stream_events(reading.cursor, reading.scope, f"assignment/{programme}/{code}")
     if not events:
         reading.found(None, f"assignment {programme}/{code}")
@@ -65,6 +66,7 @@ def history(programme: CodePath, code: CodePath, reading: Reading) -> Response:
 @router.get("/obligations", response_model=Rows, tags=["obligations"], summary="Obligations")
 def obligations(
     reading: Reading,
+    *,
     programme: CodeQuery = None,
     unit: CodeQuery = None,
     phase: CodeQuery = None,
@@ -83,6 +85,7 @@ def obligations(
 @router.get("/warnings", response_model=Rows, tags=["warnings"], summary="Warnings")
 def warnings(
     reading: Reading,
+    *,
     programme: CodeQuery = None,
     unit: CodeQuery = None,
     open_: Annotated[bool | None, Query(alias="open")] = None,
@@ -100,6 +103,7 @@ def warnings(
 @router.get("/deadlines", response_model=Rows, tags=["deadlines"], summary="Limits in force")
 def deadlines(
     reading: Reading,
+    *,
     programme: CodeQuery = None,
     kind: DeadlineKind | None = None,
     before: Before = None,

@@ -21,6 +21,9 @@ from services.store import Store
 
 SCHEMA = "read"
 BATCH = 1000
+CHANNEL = "sauro_read"
+PROJECTOR_LOCK = 0x5A_55_52_50
+"""Shared by the projector for each batch, taken alone by a rebuild that switches."""
 log = structlog.get_logger("sauro.projector")
 
 
@@ -38,6 +41,11 @@ class Positions(PostgresTrackingRecorder):
     def track(self, cursor: Cursor[Any], model: str, position: int) -> None:
         """Move a model's position forward in the caller's transaction."""
         self._insert_tracking(cursor, Tracking(model, position))
+
+
+def tracked_name(model: ReadModel) -> str:
+    """Under which name a model's position is kept: with its shape, so that another shape begins anew."""
+    return f"{model.name}@{model.fingerprint}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +71,11 @@ class Projector:
         with self._store.recorder.transaction() as cursor:
             known = positions(cursor)
             for model in models:
-                tracked = f"{model.name}@{model.fingerprint}"
-                if tracked not in known:
+                if tracked_name(model) not in known:
                     drop_tables(cursor, self._schema, model)
             create_tables(cursor, self._schema, models, self._store.registry.views)
             clear_quarantine(cursor)
-        self._positions = {model.name: known.get(f"{model.name}@{model.fingerprint}", 0) for model in models}
+        self._positions = {model.name: known.get(tracked_name(model), 0) for model in models}
         self._stopped = set()
 
     def step(self) -> int:
@@ -99,8 +106,10 @@ class Projector:
     def _apply_to(self, models: Sequence[ReadModel], events: Sequence[Recorded[Any]]) -> None:
         last = events[-1].position
         with self._store.recorder.transaction() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", (PROJECTOR_LOCK,), prepare=True)
             for model in models:
                 self._write(cursor, model, events)
+            cursor.execute(f"NOTIFY {CHANNEL}")
         for model in models:
             self._positions[model.name] = max(self._positions[model.name], last)
 
@@ -111,7 +120,7 @@ class Projector:
             return
         fold = fold_batch(cursor, self._schema, model, fresh)
         write_fold(cursor, self._schema, fold)
-        self._tracking.track(cursor, f"{model.name}@{model.fingerprint}", fresh[-1].position)
+        self._tracking.track(cursor, tracked_name(model), fresh[-1].position)
 
     def _apply_alone(self, model: ReadModel, events: Sequence[Recorded[Any]]) -> None:
         try:

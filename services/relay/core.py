@@ -55,6 +55,11 @@ class Relay:
             self._published(batch)
         return len(batch)
 
+    @property
+    def position(self) -> int | None:
+        """The last position published; None before the first look."""
+        return self._position
+
     async def _resume(self) -> int:
         info = await self._bus.js.stream_info(self._stream)
         head = await asyncio.to_thread(self._store.recorder.max_notification_id)

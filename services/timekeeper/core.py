@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from contracts.deadlines import DeadlineKey, RecordDeadlineApproached, RecordDeadlinePassed
-from projections.deadlines import DUE, NEXT
+from projections.deadlines import DUE, EXISTS, NEXT
 from services.bus import Bus
 from services.clock import Clock
 from services.outgoing import Outgoing
@@ -53,6 +53,15 @@ class Timekeeper:
         if commands:
             self.sequence = (await send(self._bus, SOURCE, commands))[-1]
         return len(commands)
+
+    async def can_see(self) -> bool:
+        """Whether read model `deadlines` exists yet."""
+        return await asyncio.to_thread(self._exists)
+
+    def _exists(self) -> bool:
+        with self._store.recorder.transaction() as cursor:
+            row = cursor.execute(EXISTS).fetchone()
+        return row is not None and row["found"]
 
     async def next_at(self) -> datetime | None:
         """When the next limit or rung falls due, UTC; None when nothing is scheduled."""

@@ -1,0 +1,245 @@
+"""What changes an assignment on its way: referral, extension, amendment, another lead, suspension, carry-over, an early end.
+
+Appendix 3.1, groups B and V (R-024, R-061, R-066, R-322 to R-330).
+"""
+
+from typing import Any
+
+from contracts.assignment import (
+    AmendAssignment,
+    ApproveExtension,
+    AssignmentAmended,
+    AssignmentCancelled,
+    AssignmentCarriedOver,
+    AssignmentClosedUnfinished,
+    AssignmentReassigned,
+    AssignmentResumed,
+    AssignmentSuspended,
+    CancelAssignment,
+    CarryOverAssignment,
+    CloseUnfinished,
+    ExtensionApproved,
+    ExtensionRefused,
+    ExtensionRequested,
+    HigherDecisionRecorded,
+    MatterReferredUp,
+    ReassignAssignment,
+    RecordHigherDecision,
+    ReferMatterUp,
+    RefuseExtension,
+    RequestExtension,
+    ResumeAssignment,
+    SuspendAssignment,
+)
+from domain.assignment_content import SecondLead, UnknownPhase, limit_from
+from domain.assignment_rules import (
+    NothingChanges,
+    ReferralOpen,
+    milestones,
+    require_open,
+    require_status,
+    scheduled,
+    update_due,
+)
+from domain.assignment_state import OPEN, Assignment
+from domain.authority import WrongUnit, organisation_of, programme_of, require_member, require_role
+from domain.kernel import Change, Changes, Context, Refused, Request, changes
+from domain.obligation import demand_explanation
+from domain.organisation import require_post, require_unit
+from domain.phase import Phase
+
+
+class NoReferral(Refused):
+    """Nothing was referred to this post."""
+
+
+class NoExtensionAsked(Refused):
+    """No extension is pending."""
+
+
+class ExtensionNotLater(Refused):
+    """An extension moves the limit to a later instant."""
+
+
+class ApproverIsRequester(Refused):
+    """Nobody approves the extension they asked for (R-324)."""
+
+
+class HeadMissing(Refused):
+    """The head's responsibility is named, or a reason why not (R-160)."""
+
+
+class PartlyDoneNotAllowed(Refused):
+    """The programme does not know 'partly done' (R-066)."""
+
+
+def _refer(request: Request[ReferMatterUp], state: Assignment, context: Context) -> Changes:
+    require_open(state, request)
+    require_member(request, state.unit, "referring a matter up")
+    if state.referred_to is not None:
+        raise ReferralOpen(f"a matter lies with '{state.referred_to}' already")
+    addressee = request.data.addressee
+    above = programme_of(request, context).roles.get("level_above", ())
+    if addressee not in above:
+        raise NoReferral(
+            f"matters go up to {', '.join(above) or 'nobody yet'}, not to '{addressee}'", field="data.addressee"
+        )
+    return changes(MatterReferredUp(addressee=addressee, matter=request.data.matter))
+
+
+def _decide_referral(request: Request[RecordHigherDecision], state: Assignment, context: Context) -> Changes:
+    require_open(state, request)
+    if state.referred_to is None or request.actor.post != state.referred_to:
+        raise NoReferral(f"nothing is referred to post '{request.actor.post}'", field="actorpost")
+    data = request.data
+    return changes(HigherDecisionRecorded(addressee=state.referred_to, decision=data.decision, note=data.note))
+
+
+def _ask_extension(request: Request[RequestExtension], state: Assignment, context: Context) -> Changes:
+    require_open(state, request)
+    require_member(request, state.unit, "asking for an extension")
+    limit = limit_from(request.data.due)
+    assert limit is not None  # the command requires a due day
+    if state.current is not None and limit.at <= state.current.at:
+        raise ExtensionNotLater(f"the limit is {state.current.named}; ask for a later one", field="data.due")
+    return changes(ExtensionRequested(limit=limit, reason=request.data.reason))
+
+
+def _approve_extension(request: Request[ApproveExtension], state: Assignment, context: Context) -> Changes:
+    require_open(state, request)
+    asked = state.extension
+    if asked is None:
+        raise NoExtensionAsked(f"{request.subject} has no pending extension")
+    require_role(request, context, "extension_approver")
+    if request.actor.post == asked.post:
+        raise ApproverIsRequester(f"post '{asked.post}' asked for it", field="actorpost")
+    approved = ExtensionApproved(
+        limit=asked.limit,
+        was=state.current or asked.limit,
+        after_passing=state.current is not None and context.now >= state.current.at,
+        requested_by=asked.post,
+        note=request.data.note,
+    )
+    if state.status == "under_review" and state.deadlines.get("assignment_due") is None:
+        return changes(approved)
+    programme = programme_of(request, context)
+    return changes(approved, scheduled(state, "assignment_due", asked.limit, programme, context))
+
+
+def _refuse_extension(request: Request[RefuseExtension], state: Assignment, context: Context) -> Changes:
+    require_open(state, request)
+    if state.extension is None:
+        raise NoExtensionAsked(f"{request.subject} has no pending extension")
+    require_role(request, context, "extension_approver")
+    return changes(ExtensionRefused(reason=request.data.reason))
+
+
+def _amend(request: Request[AmendAssignment], state: Assignment, context: Context) -> Changes:
+    require_open(state, request)
+    require_role(request, context, "assigner", "coordinating_office", "director")
+    data = request.data
+    given = {"work", "deliverables", "measures", "priority", "tags"} & data.model_fields_set
+    if not any(getattr(data, name) is not None for name in given):
+        raise NothingChanges("name at least one of work, deliverables, measures, priority, tags", field="data")
+    if data.deliverables == () or data.measures == ():
+        raise NothingChanges("an assignment keeps at least one deliverable and one measure (R-019)", field="data")
+    return changes(AssignmentAmended(**{name: getattr(data, name) for name in given}, reason=data.reason))
+
+
+def _reassign(request: Request[ReassignAssignment], state: Assignment, context: Context) -> Changes:
+    require_open(state, request)
+    require_role(request, context, "assigner", "coordinating_office", "director")
+    data, organisation = request.data, organisation_of(request, context)
+    unit = data.lead_unit or state.unit
+    person = data.person or (state.accountable if unit == state.unit else organisation.head_of(unit))
+    assert unit is not None and state.unit is not None and state.accountable is not None  # assigned: six-clear
+    require_unit(organisation, unit, context.now, "data.lead_unit")
+    if person is None or require_post(organisation, person, "data.person").unit != unit:
+        raise WrongUnit(f"name an accountable post of unit '{unit}'", field="data.person")
+    if unit in state.content.coordinating_units:
+        raise SecondLead(f"unit '{unit}' coordinates this task; it cannot lead too", field="data.lead_unit")
+    if (unit, person) == (state.unit, state.accountable):
+        raise NothingChanges("lead unit and accountable post stay as they are", field="data")
+    moved = AssignmentReassigned(
+        from_unit=state.unit, to_unit=unit, from_person=state.accountable, to_person=person, reason=data.reason
+    )
+    return changes(moved)
+
+
+def _suspend(request: Request[SuspendAssignment], state: Assignment, context: Context) -> Changes:
+    require_status(state, request, "assigned", "acknowledged", "in_progress")
+    require_role(request, context, "assigner", "coordinating_office", "director")
+    return changes(AssignmentSuspended(reason=request.data.reason), *state.deadlines.cancel("suspended"))
+
+
+def _resume(request: Request[ResumeAssignment], state: Assignment, context: Context) -> Changes:
+    require_status(state, request, "suspended")
+    require_role(request, context, "assigner", "coordinating_office", "director")
+    programme = programme_of(request, context)
+    update = update_due(state, request.occurred_at)
+    return changes(
+        AssignmentResumed(reason=request.data.reason),
+        scheduled(state, "assignment_due", state.current, programme, context) if state.current else None,
+        *(m for m in milestones(state, programme, context) if _occurrence(m) not in state.reached),
+        scheduled(state, "progress_update_due", update, programme, context) if update else None,
+    )
+
+
+def _occurrence(change: Change) -> str:
+    return str(change.event.key.occurrence)  # type: ignore[attr-defined]
+
+
+def _carry_over(request: Request[CarryOverAssignment], state: Assignment, context: Context) -> Changes:
+    require_open(state, request)
+    require_role(request, context, "assigner", "coordinating_office", "director")
+    data = request.data
+    phase = context.load(f"phase/{request.programme}/{data.to_phase}")
+    if not isinstance(phase, Phase) or phase.status == "closed":
+        raise UnknownPhase(f"phase '{data.to_phase}' is not planned or is closed", field="data.to_phase")
+    if data.to_phase == state.phase:
+        raise NothingChanges(f"the task is in phase '{data.to_phase}' already", field="data.to_phase")
+    limit = limit_from(data.due)
+    carried = AssignmentCarriedOver(
+        from_phase=state.phase, to_phase=data.to_phase, limit=limit, was_overdue=state.overdue, reason=data.reason
+    )
+    if limit is None or (state.status == "under_review" and state.deadlines.get("assignment_due") is None):
+        return changes(carried)
+    return changes(carried, scheduled(state, "assignment_due", limit, programme_of(request, context), context))
+
+
+def _cancel(request: Request[CancelAssignment], state: Assignment, context: Context) -> Changes:
+    require_status(state, request, "draft", "suspended", *sorted(OPEN))
+    require_role(request, context, "assigner", "director")
+    return changes(AssignmentCancelled(reason=request.data.reason), *state.deadlines.cancel("cancelled"))
+
+
+def _close_unfinished(request: Request[CloseUnfinished], state: Assignment, context: Context) -> Changes:
+    require_status(state, request, "suspended", *sorted(OPEN))
+    require_role(request, context, "director", "coordinating_office")
+    data, programme = request.data, programme_of(request, context)
+    if state.referred_to is not None:
+        raise ReferralOpen(f"a matter lies with '{state.referred_to}'; it is decided first")
+    if not data.responsibility.head and not data.responsibility.head_missing_reason:
+        raise HeadMissing("name the responsible head, or why none is named", field="data.responsibility.head")
+    if data.partly_done_percent is not None and not programme.settings.partly_done_allowed:
+        raise PartlyDoneNotAllowed("this programme does not count partly done work", field="data.partly_done_percent")
+    explanation, demanded = demand_explanation(request, state, context, "closed unfinished")
+    closed = AssignmentClosedUnfinished(**dict(data), explanation=explanation)
+    return changes(closed, *state.deadlines.cancel("closed"), *demanded)
+
+
+CHANGES: dict[Any, Any] = {
+    ReferMatterUp: _refer,
+    RecordHigherDecision: _decide_referral,
+    RequestExtension: _ask_extension,
+    ApproveExtension: _approve_extension,
+    RefuseExtension: _refuse_extension,
+    AmendAssignment: _amend,
+    ReassignAssignment: _reassign,
+    SuspendAssignment: _suspend,
+    ResumeAssignment: _resume,
+    CarryOverAssignment: _carry_over,
+    CancelAssignment: _cancel,
+    CloseUnfinished: _close_unfinished,
+}
+"""What changes an assignment on its way, command by command."""

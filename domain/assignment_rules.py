@@ -1,0 +1,72 @@
+"""Guards and limits that the acts on an assignment share (groups B, G, V)."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+from contracts.deadlines import DeadlineKind
+from contracts.limits import Limit
+from domain.assignment_content import limit_from
+from domain.assignment_state import OPEN, Assignment, Status
+from domain.authority import is_head, require_role
+from domain.calendar import local_date
+from domain.escalation import leads
+from domain.kernel import Change, Context, NotNow, Refused, Request
+from domain.limits import by_end_of
+from domain.programme_state import Programme
+
+_DAYS = {"weekly": 7, "monthly": 31, "quarterly": 92, "yearly": 366}
+
+
+class ReferralOpen(Refused):
+    """A matter was referred up; the level above decides first (R-024)."""
+
+
+class NothingChanges(Refused):
+    """The command changes nothing."""
+
+
+def require_status(state: Assignment, request: Request[Any], *allowed: Status) -> None:
+    """Refuse an act the task's status does not allow."""
+    if state.status not in allowed:
+        raise NotNow(
+            f"{request.subject} is {state.status}; {type(request.data).__name__} needs it to be {' or '.join(allowed)}"
+        )
+
+
+def require_open(state: Assignment, request: Request[Any]) -> None:
+    """Refuse an act on a task that is not at work: draft, suspended or ended."""
+    require_status(state, request, *sorted(OPEN))
+
+
+def require_assigner(request: Request[Any], context: Context, unit: str | None) -> None:
+    """Refuse unless the actor heads the unit or the programme lets the post assign."""
+    if not is_head(request, context, unit):
+        require_role(request, context, "assigner", "coordinating_office", "director")
+
+
+def scheduled(
+    state: Assignment, kind: DeadlineKind, limit: Limit, programme: Programme, context: Context, occurrence: str = "1"
+) -> Change:
+    """The event that sets or moves a limit, with the rungs before it and the policy that named them."""
+    warned = leads(programme, kind, limit, state.category, context.now)
+    event = state.deadlines.schedule(kind, limit, warned, occurrence)
+    return Change(event, policy_version=programme.policy_version)
+
+
+def milestones(state: Assignment, programme: Programme, context: Context) -> Iterable[Change]:
+    """The limits of the milestones the task names (R-126)."""
+    for milestone in state.content.milestones:
+        if limit := limit_from(milestone.due):
+            yield scheduled(state, "assignment_milestone", limit, programme, context, milestone.code)
+
+
+def update_due(state: Assignment, at: datetime) -> Limit | None:
+    """Until when the next progress report is owed, by the task's own cadence (R-140)."""
+    every = state.content.update_every_days or _DAYS.get(state.content.cadence or "")
+    return by_end_of(local_date(at) + timedelta(days=every)) if every else None
+
+
+def tolerance(programme: Programme) -> timedelta:
+    """How long after the fact an entry still counts at its own time (R-347)."""
+    return timedelta(hours=programme.settings.late_entry_tolerance_hours)

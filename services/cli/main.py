@@ -1,0 +1,69 @@
+"""`sauro`: every command, grouped. Heavy imports happen inside the commands, so that `--help` is quick."""
+
+import logging
+import sys
+
+import structlog
+import typer
+
+from services.cli import contracts, demo, events, programme, projections, running
+
+app = typer.Typer(
+    name="sauro",
+    help="Event-sourced workflow backend for resolutions, plans and six-clear assignments (giao việc '6 rõ').",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(running.up)
+app.command()(running.serve)
+app.command()(running.migrate)
+app.command()(demo.demo)
+app.command()(events.events)
+app.command()(events.send)
+app.add_typer(programme.app, name="programme")
+app.add_typer(projections.app, name="projections")
+app.add_typer(contracts.app, name="contracts")
+
+
+def configure_logging(level: str) -> None:
+    """Structured logs on standard error: for people on a terminal, JSON lines elsewhere."""
+    renderer = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info if not sys.stderr.isatty() else structlog.processors.StackInfoRenderer(),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+@app.callback()
+def options(
+    log_level: str = typer.Option("WARNING", envvar="SAURO_LOG_LEVEL", help="DEBUG, INFO, WARNING or ERROR."),
+) -> None:
+    """Settings come from the environment (SAURO_POSTGRES, SAURO_NATS, SAURO_DATA, SAURO_API_PORT …)."""
+    if log_level.upper() not in logging.getLevelNamesMapping():
+        raise typer.BadParameter(f"'{log_level}' is not a level; use DEBUG, INFO, WARNING or ERROR", param_hint="--log-level")
+    configure_logging(log_level)
+
+
+def main() -> None:
+    """The console script."""
+    from services.cli.common import CommandFailed
+    from services.engines import EngineError
+    from services.settings import MissingEngines
+
+    try:
+        app()
+    except (CommandFailed, EngineError, MissingEngines) as failed:
+        typer.secho(f"sauro: {failed}", fg="red", err=True)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+"""`sauro up`, `sauro serve`, `sauro migrate`: running the services."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from services.cli.common import ADDRESSES, CommandFailed, DataOption
+from services.settings import Settings
+
+SERVICES = ("intake", "relay", "projector", "timekeeper", "warning", "api")
+
+
+@contextmanager
+def engines(settings: Settings, data: Path | None) -> Iterator[Settings]:
+    """The configured engines, or embedded ones for as long as the block lasts; migrated."""
+    from services.engines import EmbeddedEngines
+    from services.eventlog.migrations import migrate as apply
+
+    with ExitStack() as stack:
+        if settings.postgres is None or settings.nats is None:
+            embedded = stack.enter_context(EmbeddedEngines(data or settings.data))
+            addresses = embedded.addresses
+            settings = settings.model_copy(update={"postgres": addresses.postgres, "nats": addresses.nats})
+        assert settings.postgres is not None
+        apply(settings.postgres)
+        yield settings
+
+
+def up(
+    data: Annotated[Path | None, typer.Option(help="Keep the data in this folder; without it, it is thrown away.")] = None,
+    addresses: Annotated[
+        Path | None, typer.Option(help="Write the addresses of API, NATS and PostgreSQL as JSON once all is ready.")
+    ] = None,
+    processes: Annotated[bool, typer.Option("--processes", help="One process a service instead of one for all.")] = False,
+    port: Annotated[int | None, typer.Option(help="Port of the HTTP API; a free one by default.")] = None,
+) -> None:
+    """Run all services on embedded or configured engines with the system clock, until Ctrl-C."""
+    settings = Settings()
+    if port is not None:
+        settings = settings.model_copy(update={"api_port": port})
+    files = [file for file in (addresses, data / ADDRESSES if data else None) if file is not None]
+    with engines(settings, data) as located:
+        try:
+            if processes:
+                _run_processes(located, files)
+            else:
+                asyncio.run(run(located, SERVICES, files))
+        finally:
+            for file in files:
+                file.unlink(missing_ok=True)
+
+
+def serve(
+    service: Annotated[str, typer.Argument(help=f"One of {', '.join(SERVICES)}.")],
+    addresses: Annotated[Path | None, typer.Option(help="Write the service's addresses as JSON once it is ready.")] = None,
+) -> None:
+    """Run one service on the engines named by SAURO_POSTGRES and SAURO_NATS: one process a service, for production."""
+    if service not in SERVICES:
+        raise typer.BadParameter(f"'{service}' is no service; there are {', '.join(SERVICES)}", param_hint="SERVICE")
+    asyncio.run(run(Settings(), (service,), [addresses] if addresses else [], quiet=True))
+
+
+def migrate(data: DataOption = None) -> None:
+    """Bring the database to the present schema; needs the owner's rights. `sauro up` does it by itself."""
+    from services.cli.common import located
+    from services.eventlog.migrations import migrate as apply
+
+    settings = located(data)
+    assert settings.postgres is not None
+    applied = apply(settings.postgres)
+    typer.echo("\n".join(f"applied {name}" for name in applied) or "nothing to apply")
+
+
+async def run(settings: Settings, services: Sequence[str], files: Sequence[Path], *, quiet: bool = False) -> None:
+    """Run services until a signal ends them; write the addresses once they are ready."""
+    from services.app import Host
+
+    host = Host(settings, services)
+    announced = asyncio.create_task(_announce(host.ready, lambda: host.api_address, settings, files, quiet=quiet))
+    try:
+        await host.app.run()
+    finally:
+        announced.cancel()
+        with suppress(asyncio.CancelledError):
+            await announced
+
+
+async def _announce(ready: asyncio.Event, api: object, settings: Settings, files: Sequence[Path], *, quiet: bool) -> None:
+    await ready.wait()
+    found = {"api": api() if callable(api) else None, "nats": settings.nats, "postgres": settings.postgres}
+    for file in files:
+        write_addresses(file, found)
+    if not quiet:
+        typer.echo(f"API         {found['api']}/v1/programmes\nNATS        {_safe(settings.nats)}")
+        typer.echo(f"PostgreSQL  {settings.postgres}\nReady. Stop with Ctrl-C.")
+
+
+def _safe(url: str | None) -> str:
+    """The NATS address without its password."""
+    return (url or "").rsplit("@", 1)[-1]
+
+
+def write_addresses(file: Path, addresses: dict[str, str | None]) -> None:
+    """Write addresses whole or not at all, readable by the owner only: they hold the NATS password."""
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    temporary.touch(mode=0o600)
+    temporary.write_text(json.dumps(addresses, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(file)
+
+
+def _run_processes(settings: Settings, files: Sequence[Path]) -> None:
+    """One process a service; they end with this one, and this one ends when any of them does."""
+    environment = os.environ | {
+        "SAURO_POSTGRES": settings.postgres or "",
+        "SAURO_NATS": settings.nats or "",
+        "SAURO_API_PORT": str(settings.api_port),
+        "SAURO_API_HOST": settings.api_host,
+    }
+    with tempfile.TemporaryDirectory(prefix="sauro-") as folder:
+        ready = {service: Path(folder) / service for service in SERVICES}
+        children = {
+            service: subprocess.Popen(
+                [sys.executable, "-m", "services.cli.main", "serve", service, "--addresses", str(ready[service])],
+                env=environment,
+                start_new_session=True,
+            )
+            for service in SERVICES
+        }
+        stopping = _Stopping()
+        try:
+            _await_ready(children, ready, stopping)
+            api = json.loads(ready["api"].read_text(encoding="utf-8"))["api"] if ready["api"].exists() else None
+            pids: dict[str, str | None] = {f"pid_{service}": str(child.pid) for service, child in children.items()}
+            found = {"api": api, "nats": settings.nats, "postgres": settings.postgres, **pids}
+            for file in files:
+                write_addresses(file, found)
+            typer.echo(f"API         {api}/v1/programmes\nReady, {len(children)} processes. Stop with Ctrl-C.")
+            _watch(children, stopping)
+        finally:
+            for child in children.values():
+                child.terminate()
+            for child in children.values():
+                child.wait(timeout=20)
+
+
+class _Stopping:
+    """Set by Ctrl-C or SIGTERM."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._ask)
+
+    def _ask(self, *_: object) -> None:
+        self.asked = True
+
+
+def _await_ready(children: dict[str, subprocess.Popen[bytes]], ready: dict[str, Path], stopping: _Stopping) -> None:
+    while not stopping.asked and not all(file.exists() for file in ready.values()):
+        _check(children)
+        _pause()
+
+
+def _watch(children: dict[str, subprocess.Popen[bytes]], stopping: _Stopping) -> None:
+    while not stopping.asked:
+        _check(children)
+        _pause()
+
+
+def _check(children: dict[str, subprocess.Popen[bytes]]) -> None:
+    for service, child in children.items():
+        if child.poll() is not None:
+            raise CommandFailed(f"service '{service}' ended with code {child.returncode}; the others are stopped")
+
+
+def _pause() -> None:
+    time.sleep(0.2)

@@ -1,0 +1,76 @@
+"""Sending commands and waiting for their receipts, as an integrating system would."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from nats.aio.msg import Msg
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from services.bus import Bus, Names
+from services.cli.common import CommandFailed
+from services.settings import Settings
+
+Message = tuple[str, str, str, bytes]
+"""source, programme, command id, the command's bytes."""
+Key = tuple[str, str]
+
+
+async def send_and_wait(settings: Settings, messages: Sequence[Message], timeout: float = 60.0) -> dict[Key, dict[str, Any]]:
+    """Publish commands and collect their receipts by (source, id). Raises CommandFailed when receipts stay out."""
+    assert settings.nats is not None
+    bus = await Bus.connect(settings.nats, Names(settings.subject_prefix), name="sauro-send")
+    receipts: dict[Key, dict[str, Any]] = {}
+    wanted = {(source, id_) for source, _, id_, _ in messages}
+    complete = asyncio.Event()
+
+    async def on_receipts(message: Msg) -> None:
+        for event in json.loads(message.data):
+            receipt = event["data"]
+            if (key := (receipt["source"], receipt["id"])) in wanted:
+                receipts[key] = receipt
+        if len(receipts) == len(wanted):
+            complete.set()
+
+    with Progress(transient=True, console=Console(stderr=True)) as progress:
+        bar = progress.add_task("waiting for receipts", total=len(wanted))
+        try:
+            for source in sorted({source for source, _, _, _ in messages}):
+                await bus.client.subscribe(bus.names.receipt(source), cb=on_receipts)
+            await bus.client.flush()
+            await bus.publish_all([(bus.names.command(source, programme), data, None) for source, programme, _, data in messages])
+            async with asyncio.timeout(timeout):
+                while not complete.is_set():
+                    progress.update(bar, completed=len(receipts))
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(0.2):
+                            await complete.wait()
+        except TimeoutError:
+            missing = len(wanted) - len(receipts)
+            raise CommandFailed(
+                f"{missing} of {len(wanted)} receipts did not come within {timeout:.0f} s; the commands are kept in COMMANDS, "
+                "is intake running?"
+            ) from None
+        finally:
+            await bus.close()
+    return receipts
+
+
+def outcomes_table(receipts: dict[Key, dict[str, Any]]) -> None:
+    """How many of each outcome, and each refusal with its rule."""
+    counted = Counter("duplicate" if receipt.get("duplicate") else receipt["outcome"] for receipt in receipts.values())
+    console = Console()
+    console.print(", ".join(f"{count} {outcome}" for outcome, count in sorted(counted.items())))
+    refused = [receipt for receipt in receipts.values() if receipt["outcome"] != "accepted"]
+    if not refused:
+        return
+    table = Table("command", "rule", "field", "message")
+    for receipt in refused[:50]:
+        why = receipt["refusal"]
+        table.add_row(receipt["id"], why["rule"], why["field"], why["message"])
+    console.print(table)

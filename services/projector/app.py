@@ -1,0 +1,21 @@
+"""The projector at work: woken by every append."""
+
+import asyncio
+
+from services.eventlog.recorder import CHANNEL
+from services.hosting import Bell, Runtime, Work
+from services.projector.core import Projector
+
+NAME = "projector"
+
+
+async def begin(runtime: Runtime) -> Work:
+    """The projector over the runtime's log."""
+    projector = Projector(runtime.store, runtime.clock)
+    await asyncio.to_thread(projector.prepare)
+    bell = await Bell(runtime.store.dsn, CHANNEL).__aenter__()
+
+    async def step() -> int:
+        return await asyncio.to_thread(projector.step)
+
+    return Work(step, bell.wait, lambda: projector.position, bell.__aexit__)

@@ -1,0 +1,14 @@
+"""The relay at work: woken by every append."""
+
+from services.eventlog.recorder import CHANNEL
+from services.hosting import Bell, Runtime, Work
+from services.relay.core import Relay
+
+NAME = "relay"
+
+
+async def begin(runtime: Runtime) -> Work:
+    """The relay from log to EVENTS."""
+    relay = Relay(runtime.store, runtime.bus)
+    bell = await Bell(runtime.store.dsn, CHANNEL).__aenter__()
+    return Work(relay.step, bell.wait, lambda: relay.position, bell.__aexit__)

@@ -1,0 +1,67 @@
+"""The warning service at work: a FastStream subscriber to the deadline and warning events on EVENTS.
+
+It keeps nothing and its commands derive their ids from the events, so a redelivered batch, a second instance or a restart send the
+same commands again and each rung fires once.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from faststream import AckPolicy
+from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
+from nats.js.api import AckPolicy as ConsumerAckPolicy
+from nats.js.api import ConsumerConfig, DeliverPolicy
+from nats.js.errors import NotFoundError
+
+from services.bus import Bus, Names
+from services.warning.core import Warnings
+
+NAME = "warning"
+
+
+async def ensure_consumer(bus: Bus) -> None:
+    """The durable consumer, with the subjects the service hears; FastStream itself would filter by one subject only."""
+    stream, durable = bus.names.stream("EVENTS"), bus.names.stream(NAME)
+    try:
+        await bus.js.consumer_info(stream, durable)
+    except NotFoundError:
+        await bus.js.add_consumer(
+            stream,
+            ConsumerConfig(
+                durable_name=durable,
+                deliver_policy=DeliverPolicy.ALL,
+                ack_policy=ConsumerAckPolicy.EXPLICIT,
+                ack_wait=10.0,
+                max_ack_pending=4096,
+                filter_subjects=list(Warnings.filters(bus)),
+            ),
+        )
+
+
+def subscribe(broker: NatsBroker, names: Names, handler: Callable[[], Warnings]) -> None:
+    """Register the subscriber; `handler` gives the service's core once the app has connected."""
+
+    @broker.subscriber(
+        names.subject("event", ">"),
+        stream=JStream(names.stream("EVENTS"), declare=False),
+        durable=names.stream(NAME),
+        pull_sub=PullSub(batch_size=256, timeout=0.1, batch=True),
+        ack_policy=AckPolicy.MANUAL,
+        decoder=_as_bytes,
+        title="warning",
+        description="deadline and warning events that call for warnings, escalations and notices",
+    )
+    async def hear(stored: list[bytes], message: NatsMessage) -> None:
+        await handler().handle(stored)
+        for raw in _messages(message):
+            await raw.ack()
+
+
+async def _as_bytes(message: Any) -> Any:
+    raw = message.raw_message
+    return [one.data for one in raw] if isinstance(raw, list) else raw.data
+
+
+def _messages(message: NatsMessage) -> list[Any]:
+    raw: Any = message.raw_message
+    return list(raw) if isinstance(raw, list) else [raw]
