@@ -4,14 +4,13 @@ Six-clear: person, work, time, responsibility, authority, result (R-017). A draf
 may not.
 """
 
-from datetime import date, time
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from contracts.base import Command, Event, Model
 from contracts.deadlines import DEADLINE_COMMANDS, DEADLINE_EVENTS
-from contracts.limits import Boundary, Limit
+from contracts.limits import Boundary, Day, Limit, LocalTime
 from contracts.phase import CauseType, Responsibility
 from contracts.registry import AggregateContract
 from contracts.types import (
@@ -33,8 +32,8 @@ Timeliness = Literal["early", "on_time", "late", "undated"]
 class Due(Model):
     """A limit as a person writes it: the day, the hour if any, and how it is meant (R-163, R-164)."""
 
-    day: date
-    hour: time | None = None
+    day: Day
+    hour: LocalTime | None = None
     boundary: Boundary = "by_end_of"
 
 

@@ -5,9 +5,9 @@ Days and hours that people name are those of Asia/Ho_Chi_Minh; instants are UTC.
 """
 
 import datetime as dt
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from contracts.base import Model
@@ -28,8 +28,24 @@ def _of_our_time(day: dt.date) -> dt.date:
     return day
 
 
-Day = Annotated[dt.date, AfterValidator(_of_our_time)]
+def _iso_day(value: Any) -> Any:
+    # pydantic alone would take "1780012800" for a day
+    if isinstance(value, dt.date) or (isinstance(value, str) and value[4:5] == "-"):
+        return value
+    raise PydanticCustomError("date_type", "Input should be a valid date, ISO text such as 2026-06-05")
+
+
+def _without_offset(time: dt.time) -> dt.time:
+    if time.tzinfo is not None:
+        raise PydanticCustomError("time_with_offset", "a local time of day has no offset; leave it out")
+    return time
+
+
+Day = Annotated[dt.date, Field(strict=False), BeforeValidator(_iso_day), AfterValidator(_of_our_time)]
 """A local day."""
+
+LocalTime = Annotated[dt.time, AfterValidator(_without_offset)]
+"""A local time of day."""
 
 
 class Limit(Model):

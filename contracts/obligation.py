@@ -3,7 +3,6 @@
 Reports, mandatory products, phase milestones, commitments, personal plans and explanations are kinds of it.
 """
 
-from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -11,7 +10,7 @@ from pydantic import Field
 from contracts.assignment import Due, Evidence, Verdict
 from contracts.base import Command, Event, Model
 from contracts.deadlines import DEADLINE_COMMANDS, DEADLINE_EVENTS, DeadlineKey
-from contracts.limits import Limit
+from contracts.limits import Day, Limit
 from contracts.registry import AggregateContract
 from contracts.types import Code, ErasableText, Instant, Line, StreamId, TextRef, Version
 
@@ -63,7 +62,7 @@ class DeclareObligation(Command):
 
     duty: Duty
     due: Due | None = None
-    opens_on: date | None = None
+    opens_on: Day | None = None
 
 
 class RequestAdHocReport(Command):

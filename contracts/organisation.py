@@ -3,10 +3,10 @@
 One stream an organisation; it spans programmes.
 """
 
-from datetime import date
 from typing import Literal
 
 from contracts.base import Command, Event
+from contracts.limits import Day
 from contracts.registry import AggregateContract
 from contracts.types import Code, Line, PersonId
 
@@ -25,7 +25,6 @@ UnitKind = Literal[
 ]
 
 
-
 class RegisterOrganisation(Command):
     """Open the organisation's stream."""
 
@@ -42,7 +41,7 @@ class EstablishUnit(Command):
     name_en: Line | None = None
     kind: UnitKind
     parent: Code | None = None
-    valid_from: date
+    valid_from: Day
     sample: bool = False
 
 
@@ -50,7 +49,7 @@ class DissolveUnit(Command):
     """End a unit and name who carries its work on (R-089). The day named is the first day without the unit."""
 
     unit: Code
-    valid_to: date
+    valid_to: Day
     successors: tuple[Code, ...] = ()
     reason: Line
 
@@ -77,14 +76,14 @@ class AppointHolder(Command):
 
     post: Code
     person: PersonId
-    valid_from: date
+    valid_from: Day
 
 
 class ReleaseHolder(Command):
     """The holder leaves the post; the day named is the first without the holder (R-262: past acts stay)."""
 
     post: Code
-    valid_to: date
+    valid_to: Day
 
 
 class GrantAuthority(Command):
@@ -94,8 +93,8 @@ class GrantAuthority(Command):
     post: Code
     authority: Code
     within_programme: Code | None = None
-    valid_from: date
-    valid_to: date | None = None
+    valid_from: Day
+    valid_to: Day | None = None
 
 
 class RevokeAuthority(Command):
@@ -121,7 +120,7 @@ class UnitEstablished(Event):
     name_en: Line | None = None
     kind: UnitKind
     parent: Code | None = None
-    valid_from: date
+    valid_from: Day
     sample: bool = False
 
 
@@ -129,7 +128,7 @@ class UnitDissolved(Event):
     """The unit ended; the day named is the first without it, successors carry on its work (R-089)."""
 
     unit: Code
-    valid_to: date
+    valid_to: Day
     successors: tuple[Code, ...] = ()
     reason: Line
 
@@ -156,7 +155,7 @@ class HolderAppointed(Event):
 
     post: Code
     person: PersonId
-    valid_from: date
+    valid_from: Day
 
 
 class HolderReleased(Event):
@@ -164,7 +163,7 @@ class HolderReleased(Event):
 
     post: Code
     person: PersonId
-    valid_to: date
+    valid_to: Day
 
 
 class AuthorityGranted(Event):
@@ -174,8 +173,8 @@ class AuthorityGranted(Event):
     post: Code
     authority: Code
     within_programme: Code | None = None
-    valid_from: date
-    valid_to: date | None = None
+    valid_from: Day
+    valid_to: Day | None = None
 
 
 class AuthorityRevoked(Event):

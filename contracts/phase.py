@@ -1,13 +1,12 @@
 """Phase: one stream a phase: planned, opened, reviewed, closed, corrected (appendix 3.5, group C)."""
 
-from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from contracts.base import Command, Event, Model
 from contracts.deadlines import DEADLINE_COMMANDS, DEADLINE_EVENTS
-from contracts.limits import Limit
+from contracts.limits import Day, Limit
 from contracts.registry import AggregateContract
 from contracts.types import Code, ErasableText, Line, Paragraph, StreamId, TextRef
 
@@ -47,8 +46,8 @@ class PlanPhase(Command):
     name_en: Line | None = None
     aim: Paragraph | None = None
     contents: tuple[Paragraph, ...] = ()
-    start: date | None = None
-    end: date | None = None
+    start: Day | None = None
+    end: Day | None = None
     end_year: Annotated[int, Field(ge=2000, le=2100)] | None = None
     end_boundary: Literal["before", "by_end_of"] = "by_end_of"
     needs_review_of: Code | None = None
@@ -128,8 +127,8 @@ class PhasePlanned(Event):
     name_en: Line | None = None
     aim: Paragraph | None = None
     contents: tuple[Paragraph, ...] = ()
-    start: date | None = None
-    end: date | None = None
+    start: Day | None = None
+    end: Day | None = None
     end_year: int | None = None
     end_limit: Limit | None = None
     needs_review_of: Code | None = None
@@ -140,7 +139,7 @@ class PhaseOpened(Event):
     """The phase began on a local day, and why; a missing review before it is marked (R-051)."""
 
     cause: Literal["issuance", "date", "decision"]
-    starts_on: date
+    starts_on: Day
     reason: Line | None = None
     review_missing: bool = False
     missing_review_reason: Line | None = None

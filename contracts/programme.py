@@ -1,13 +1,12 @@
 """Programme: the definition of a resolution's programme, in versions (groups A, C, H, K of the requirements)."""
 
-from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from contracts.base import Command, Event, Model
 from contracts.deadlines import DEADLINE_COMMANDS, DEADLINE_EVENTS, DeadlineKind
-from contracts.limits import CalendarDay, DueRule, Offset
+from contracts.limits import CalendarDay, Day, DueRule, Offset
 from contracts.registry import AggregateContract
 from contracts.types import Code, Line, Paragraph, Version
 
@@ -27,7 +26,7 @@ class BasisDocument(Model):
     """An act the programme implements, as cited; variants that conflict are kept side by side (R-002, R-003)."""
 
     number: Line
-    issued_on: date | None = None
+    issued_on: Day | None = None
     issuer: Line
     kind: Code
     variant: Line | None = None
@@ -113,8 +112,8 @@ class RegimeDefinition(Model):
     submitters: tuple[Code, ...] = ()
     aggregator: Code | None = None
     addressee: Code | None = None
-    start: date | None = None
-    end: date | None = None
+    start: Day | None = None
+    end: Day | None = None
     phases: tuple[Code, ...] = ()
     active: bool = True
     content: Paragraph | None = None
@@ -135,7 +134,7 @@ class IndicatorDefinition(Model):
     measure_kind: Line | None = None
     divisible: bool | None = None
     divisible_proposed: bool | None = None
-    due: date | None = None
+    due: Day | None = None
     source: Line | None = None
     note: Paragraph | None = None
 
@@ -147,11 +146,11 @@ class RegisterProgramme(Command):
     title_en: Line | None = None
     kind: Code
     number: Line | None = None
-    issued_on: date | None = None
+    issued_on: Day | None = None
     issued_on_sample: bool = False
     legal_basis: tuple[BasisDocument, ...] = ()
-    window_start: date | None = None
-    window_end: date | None = None
+    window_start: Day | None = None
+    window_end: Day | None = None
     content_areas: tuple[ContentArea, ...] = ()
     participants: tuple[Participation, ...] = ()
     roles: tuple[RoleHolding, ...]
@@ -164,7 +163,7 @@ class IssueProgramme(Command):
     """Fill number and issue date; phase 1 starts with it (R-001, R-033)."""
 
     number: Line | None = None
-    issued_on: date
+    issued_on: Day
     sample: bool = False
 
 
@@ -236,11 +235,11 @@ class ProgrammeRegistered(Event):
     title_en: Line | None = None
     kind: Code
     number: Line | None = None
-    issued_on: date | None = None
+    issued_on: Day | None = None
     issued_on_sample: bool = False
     legal_basis: tuple[BasisDocument, ...] = ()
-    window_start: date | None = None
-    window_end: date | None = None
+    window_start: Day | None = None
+    window_end: Day | None = None
     content_areas: tuple[ContentArea, ...] = ()
     participants: tuple[Participation, ...] = ()
     incomplete: tuple[Line, ...] = ()
@@ -250,7 +249,7 @@ class ProgrammeIssued(Event):
     """The programme has its issue date, local; `sample` marks one that is ours (R-001, R-033)."""
 
     number: Line | None = None
-    issued_on: date
+    issued_on: Day
     sample: bool = False
 
 

@@ -1,5 +1,6 @@
 """From an aggregate's contract to the types on the wire and back."""
 
+import builtins
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -35,7 +36,7 @@ class MessageType(Generic[M]):
 
     type: str
     aggregate: str
-    model: type[M]
+    model: builtins.type[M]
 
 
 class ContractRegistry:
@@ -43,12 +44,12 @@ class ContractRegistry:
 
     def __init__(self, contracts: Iterable[AggregateContract]) -> None:
         self.contracts = {contract.name: contract for contract in contracts}
-        self.commands = {
+        self.commands: dict[str, MessageType[Command]] = {
             contract.type_of(model): MessageType(contract.type_of(model), contract.name, model)
             for contract in self.contracts.values()
             for model in contract.commands
         }
-        self.events = {
+        self.events: dict[str, MessageType[Event]] = {
             contract.type_of(model): MessageType(contract.type_of(model), contract.name, model)
             for contract in self.contracts.values()
             for model in contract.events

@@ -151,7 +151,9 @@ def _progress(request: Request[ReportProgress], state: Assignment, context: Cont
         difficulty=data.difficulty,
         late_entry=deciding_instant(request.occurred_at, context.now, tolerance(programme))[1],
     )
-    update = update_due(state, request.occurred_at)
+    update, owed = update_due(state, request.occurred_at), state.deadlines.get("progress_update_due")
+    if update is not None and owed is not None and update.at < owed.limit.at:
+        update = None  # an older report entered late does not bring the next one forward
     return changes(
         reported,
         scheduled(state, "progress_update_due", update, programme, context) if update else None,
@@ -166,17 +168,12 @@ def _milestone(request: Request[ReachMilestone], state: Assignment, context: Con
     if code in state.reached or code not in {milestone.code for milestone in state.content.milestones}:
         raise UnknownMilestone(f"{request.subject} has no open milestone '{code}'", field="data.milestone")
     at, _ = deciding_instant(request.occurred_at, context.now, tolerance(programme_of(request, context)))
-    due = state.deadlines.get("assignment_milestone", code)
-    settled = state.deadlines.meet("assignment_milestone", at, code)
-    if settled is None and due is not None:
-        only = state.deadlines.cancel("late_completion", "assignment_milestone")
-        settled_late = [event for event in only if event.key.occurrence == code]
-    else:
-        settled_late = []
+    met = state.deadlines.meet("assignment_milestone", at, code)
+    late = [] if met else state.deadlines.end("late_completion", context.now, "assignment_milestone", occurrence=code)
     cleared = (
         AssignmentRiskCleared(reason=f"milestone {code} was reached") if state.at_risk == "missed_milestone" else None
     )
-    return changes(MilestoneReached(milestone=code), settled, *settled_late, cleared)
+    return changes(MilestoneReached(milestone=code), met, *late, cleared)
 
 
 def _difficulty(request: Request[RaiseDifficulty], state: Assignment, context: Context) -> Changes:
@@ -202,7 +199,13 @@ def _submit(request: Request[SubmitResult], state: Assignment, context: Context)
         decides_at=decides_at,
         late_entry=late,
     )
-    return changes(submitted, state.deadlines.meet("assignment_due", decides_at))
+    return changes(
+        submitted,
+        state.deadlines.meet("assignment_due", decides_at),
+        # While the result is under review nobody can report progress: the update is owed again when it is returned.
+        *state.deadlines.end("superseded", context.now, "progress_update_due"),
+        AssignmentRiskCleared(reason="the result was handed in") if state.at_risk == "no_update" else None,
+    )
 
 
 def _return(request: Request[ReturnResult], state: Assignment, context: Context) -> Changes:
@@ -212,16 +215,20 @@ def _return(request: Request[ReturnResult], state: Assignment, context: Context)
     else:
         require_role(request, context, "reviewer", "coordinating_office", "director")
     returned = ResultReturned(submission=state.submissions, reason=request.data.reason)
-    if state.current is None or state.deadlines.get("assignment_due") is not None:
-        return changes(returned)
-    again = scheduled(state, "assignment_due", state.current, programme_of(request, context), context)
-    return changes(returned, again)
+    programme, update = programme_of(request, context), update_due(state, request.occurred_at)
+    owed = state.current if state.deadlines.get("assignment_due") is None else None
+    return changes(
+        returned,
+        scheduled(state, "assignment_due", owed, programme, context) if owed else None,
+        scheduled(state, "progress_update_due", update, programme, context) if update else None,
+    )
 
 
 def _sign_off(request: Request[SignOffCompletion], state: Assignment, context: Context) -> Changes:
     require_status(state, request, "under_review")
     submission, content = state.submission, state.content
-    assert submission is not None and content.authority is not None  # under review: handed in and six-clear
+    assert submission is not None  # under review: handed in
+    assert content.authority is not None  # six-clear
     if request.actor.post == submission.post:
         raise SignerIsSubmitter(
             f"post '{submission.post}' handed the result in; another signs it off", field="actorpost"
@@ -239,8 +246,8 @@ def _sign_off(request: Request[SignOffCompletion], state: Assignment, context: C
     signed = CompletionSignedOff(
         submission=submission.number, submitter=submission.post, verdict=verdict, note=request.data.note
     )
-    reason = "late_completion" if state.overdue else "completed"
-    return changes(signed, *state.deadlines.cancel(reason))
+    reason = "late_completion" if state.overdue_at(context.now) else "completed"
+    return [Change(signed), *state.deadlines.end(reason, context.now)]
 
 
 def _require_settled(request: Request[Any], state: Assignment, context: Context) -> None:

@@ -1,4 +1,4 @@
-"""What changes an assignment on its way: referral, extension, amendment, another lead, suspension, carry-over, an early end.
+"""What changes an assignment on its way: referral, extension, amendment, another lead, suspension, carry-over, an end.
 
 Appendix 3.1, groups B and V (R-024, R-061, R-066, R-322 to R-330).
 """
@@ -31,10 +31,12 @@ from contracts.assignment import (
     ResumeAssignment,
     SuspendAssignment,
 )
-from domain.assignment_content import SecondLead, UnknownPhase, limit_from
+from contracts.limits import Limit
+from domain.assignment_content import SecondLead, UnknownPhase, limit_from, require_due_within_parent
 from domain.assignment_rules import (
     NothingChanges,
     ReferralOpen,
+    limit_moved,
     milestones,
     require_open,
     require_status,
@@ -95,13 +97,18 @@ def _decide_referral(request: Request[RecordHigherDecision], state: Assignment, 
     return changes(HigherDecisionRecorded(addressee=state.referred_to, decision=data.decision, note=data.note))
 
 
+def _require_later(state: Assignment, limit: Limit, field: str) -> None:
+    if state.current is not None and limit.at <= state.current.at:
+        raise ExtensionNotLater(f"the limit is {state.current.named}; ask for a later one", field=field)
+
+
 def _ask_extension(request: Request[RequestExtension], state: Assignment, context: Context) -> Changes:
     require_open(state, request)
     require_member(request, state.unit, "asking for an extension")
     limit = limit_from(request.data.due)
     assert limit is not None  # the command requires a due day
-    if state.current is not None and limit.at <= state.current.at:
-        raise ExtensionNotLater(f"the limit is {state.current.named}; ask for a later one", field="data.due")
+    _require_later(state, limit, "data.due")
+    require_due_within_parent(request, state.content, limit, context, "data.due")
     return changes(ExtensionRequested(limit=limit, reason=request.data.reason))
 
 
@@ -113,6 +120,8 @@ def _approve_extension(request: Request[ApproveExtension], state: Assignment, co
     require_role(request, context, "extension_approver")
     if request.actor.post == asked.post:
         raise ApproverIsRequester(f"post '{asked.post}' asked for it", field="actorpost")
+    _require_later(state, asked.limit, "subject")
+    require_due_within_parent(request, state.content, asked.limit, context, "subject")
     approved = ExtensionApproved(
         limit=asked.limit,
         was=state.current or asked.limit,
@@ -120,10 +129,7 @@ def _approve_extension(request: Request[ApproveExtension], state: Assignment, co
         requested_by=asked.post,
         note=request.data.note,
     )
-    if state.status == "under_review" and state.deadlines.get("assignment_due") is None:
-        return changes(approved)
-    programme = programme_of(request, context)
-    return changes(approved, scheduled(state, "assignment_due", asked.limit, programme, context))
+    return [Change(approved), *limit_moved(state, asked.limit, programme_of(request, context), context)]
 
 
 def _refuse_extension(request: Request[RefuseExtension], state: Assignment, context: Context) -> Changes:
@@ -152,7 +158,9 @@ def _reassign(request: Request[ReassignAssignment], state: Assignment, context: 
     data, organisation = request.data, organisation_of(request, context)
     unit = data.lead_unit or state.unit
     person = data.person or (state.accountable if unit == state.unit else organisation.head_of(unit))
-    assert unit is not None and state.unit is not None and state.accountable is not None  # assigned: six-clear
+    assert unit is not None  # assigned: six-clear
+    assert state.unit is not None
+    assert state.accountable is not None
     require_unit(organisation, unit, context.now, "data.lead_unit")
     if person is None or require_post(organisation, person, "data.person").unit != unit:
         raise WrongUnit(f"name an accountable post of unit '{unit}'", field="data.person")
@@ -169,7 +177,7 @@ def _reassign(request: Request[ReassignAssignment], state: Assignment, context: 
 def _suspend(request: Request[SuspendAssignment], state: Assignment, context: Context) -> Changes:
     require_status(state, request, "assigned", "acknowledged", "in_progress")
     require_role(request, context, "assigner", "coordinating_office", "director")
-    return changes(AssignmentSuspended(reason=request.data.reason), *state.deadlines.cancel("suspended"))
+    return changes(AssignmentSuspended(reason=request.data.reason), *state.deadlines.end("suspended", context.now))
 
 
 def _resume(request: Request[ResumeAssignment], state: Assignment, context: Context) -> Changes:
@@ -199,18 +207,23 @@ def _carry_over(request: Request[CarryOverAssignment], state: Assignment, contex
     if data.to_phase == state.phase:
         raise NothingChanges(f"the task is in phase '{data.to_phase}' already", field="data.to_phase")
     limit = limit_from(data.due)
+    require_due_within_parent(request, state.content, limit, context, "data.due")
     carried = AssignmentCarriedOver(
-        from_phase=state.phase, to_phase=data.to_phase, limit=limit, was_overdue=state.overdue, reason=data.reason
+        from_phase=state.phase,
+        to_phase=data.to_phase,
+        limit=limit,
+        was_overdue=state.overdue_at(context.now),
+        reason=data.reason,
     )
-    if limit is None or (state.status == "under_review" and state.deadlines.get("assignment_due") is None):
+    if limit is None:
         return changes(carried)
-    return changes(carried, scheduled(state, "assignment_due", limit, programme_of(request, context), context))
+    return [Change(carried), *limit_moved(state, limit, programme_of(request, context), context)]
 
 
 def _cancel(request: Request[CancelAssignment], state: Assignment, context: Context) -> Changes:
     require_status(state, request, "draft", "suspended", *sorted(OPEN))
     require_role(request, context, "assigner", "director")
-    return changes(AssignmentCancelled(reason=request.data.reason), *state.deadlines.cancel("cancelled"))
+    return changes(AssignmentCancelled(reason=request.data.reason), *state.deadlines.end("cancelled", context.now))
 
 
 def _close_unfinished(request: Request[CloseUnfinished], state: Assignment, context: Context) -> Changes:
@@ -225,7 +238,7 @@ def _close_unfinished(request: Request[CloseUnfinished], state: Assignment, cont
         raise PartlyDoneNotAllowed("this programme does not count partly done work", field="data.partly_done_percent")
     explanation, demanded = demand_explanation(request, state, context, "closed unfinished")
     closed = AssignmentClosedUnfinished(**dict(data), explanation=explanation)
-    return changes(closed, *state.deadlines.cancel("closed"), *demanded)
+    return changes(closed, *state.deadlines.end("closed", context.now), *demanded)
 
 
 CHANGES: dict[Any, Any] = {

@@ -1,4 +1,6 @@
-"""What makes an assignment clear: the six fields and what ties them to a product, a measure, a date, a check (group B)."""
+"""What makes an assignment clear: the six fields and their tie to a product, a measure, a date, a check (group B)."""
+
+from typing import Any
 
 from contracts.assignment import Due, TaskContent
 from contracts.limits import Limit
@@ -32,6 +34,14 @@ class ParentNotOpen(Refused):
     """Sub-assignments are given under an open assignment."""
 
 
+class MilestoneTwice(Refused):
+    """A milestone has a code of its own within the task."""
+
+
+class HourNeedsBefore(Refused):
+    """ "By 15:00" does not say whether that minute counts; an hour is written with 'before' (R-163)."""
+
+
 class UnknownArea(Refused):
     """The programme has no such content area or category (R-010, R-111)."""
 
@@ -56,9 +66,13 @@ def missing_fields(content: TaskContent) -> tuple[str, ...]:
     return tuple(name for name, value in filled.items() if not value)
 
 
-def limit_from(due: Due | None) -> Limit | None:
-    """The instant of a limit as a person wrote it."""
-    return None if due is None else limit_of(due.day, due.boundary, due.hour)
+def limit_from(due: Due | None, field: str = "data.due") -> Limit | None:
+    """The instant of a limit as a person wrote it; refused when it is none."""
+    if due is None:
+        return None
+    if due.hour is not None and due.boundary != "before":
+        raise HourNeedsBefore(f"{due.day} {due.hour}: write boundary 'before' or leave the hour out", field=f"{field}.hour")
+    return limit_of(due.day, due.boundary, due.hour)
 
 
 def require_six_clear(subject: str, content: TaskContent) -> None:
@@ -75,7 +89,7 @@ _FIELD = {"time": "due", "result": "deliverables", "measure": "measures"}
 
 
 def require_consistent(
-    request: Request[object], content: TaskContent, programme: Programme, organisation: Organisation, context: Context
+    request: Request[Any], content: TaskContent, programme: Programme, organisation: Organisation, context: Context
 ) -> None:
     """Refuse content that names units, posts, phases or areas that do not exist, or two leads."""
     lead = content.lead_unit
@@ -85,6 +99,12 @@ def require_consistent(
             raise SecondLead(f"unit '{lead}' leads; it cannot coordinate too", field="data.content.coordinating_units")
     for unit in content.coordinating_units:
         require_unit(organisation, unit, context.now, "data.content.coordinating_units")
+    limit_from(content.due, "data.content.due")
+    codes = [milestone.code for milestone in content.milestones]
+    if len(set(codes)) < len(codes):
+        raise MilestoneTwice("each milestone of a task has its own code", field="data.content.milestones")
+    for milestone in content.milestones:
+        limit_from(milestone.due, "data.content.milestones")
     resolution = content.lead_resolution
     if resolution is not None and lead not in resolution.named:
         raise SecondLead(f"the lead is one of {', '.join(resolution.named)}", field="data.content.lead_unit")
@@ -113,14 +133,27 @@ def _require_areas(content: TaskContent, programme: Programme) -> None:
         raise UnknownArea(f"category '{category}' is not of this programme", field="data.content.category")
 
 
-def require_within_parent(request: Request[object], content: TaskContent, limit: Limit | None, context: Context) -> str:
+def require_within_parent(request: Request[Any], content: TaskContent, limit: Limit | None, context: Context) -> str:
     """The parent's stream, refused when it is not open or due before its child (R-025)."""
     stream = f"assignment/{request.programme}/{content.parent}"
     parent = require_stream(context, stream, Assignment)
     if not parent.is_open:
         raise ParentNotOpen(f"{stream} is {parent.status}", field="data.content.parent")
-    if parent.current is not None and (limit is None or limit.at > parent.current.at):
+    if limit is None and parent.current is not None:
         raise ChildAfterParent(
             f"{stream} is due {parent.current.named}; its child must be due no later", field="data.content.due"
         )
+    require_due_within_parent(request, content, limit, context, "data.content.due")
     return stream
+
+
+def require_due_within_parent(
+    request: Request[Any], content: TaskContent, limit: Limit | None, context: Context, field: str
+) -> None:
+    """Refuse a limit later than the parent's; a move is no way round it (R-025)."""
+    if content.parent is None or limit is None:
+        return
+    stream = f"assignment/{request.programme}/{content.parent}"
+    parent = context.load(stream)
+    if isinstance(parent, Assignment) and parent.current is not None and limit.at > parent.current.at:
+        raise ChildAfterParent(f"{stream} is due {parent.current.named}; its child must be due no later", field=field)

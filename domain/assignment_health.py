@@ -31,7 +31,7 @@ def _approached(request: Request[RecordDeadlineApproached], state: Assignment, c
     found = record_approach(request, state.deadlines, context.now)
     if not found or state.at_risk is not None or request.data.key.kind != "assignment_due" or state.percent >= 80:
         return found
-    return [*found, _at_risk("time_left", request, context)]
+    return [*found, _at_risk("time_left", found[0], request, context)]
 
 
 def _passed(request: Request[RecordDeadlinePassed], state: Assignment, context: Context) -> Changes:
@@ -40,12 +40,13 @@ def _passed(request: Request[RecordDeadlinePassed], state: Assignment, context: 
     rule = rules.get(request.data.key.kind)
     if not found or rule is None or state.at_risk is not None:
         return found
-    return [*found, _at_risk(rule, request, context)]
+    return [*found, _at_risk(rule, found[0], request, context)]
 
 
-def _at_risk(rule: Any, request: Request[Any], context: Context) -> Change:
+def _at_risk(rule: Any, found: Change, request: Request[Any], context: Context) -> Change:
+    """At risk from the instant of the limit or rung that showed it, however late that was found (R-353, R-354)."""
     version = programme_of(request, context).policy_version
-    return Change(AssignmentMarkedAtRisk(rule=rule), occurred_at=context.now, policy_version=version)
+    return Change(AssignmentMarkedAtRisk(rule=rule), occurred_at=found.occurred_at, policy_version=version)
 
 
 HEALTH: dict[Any, Any] = {

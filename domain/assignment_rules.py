@@ -4,14 +4,15 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from contracts.deadlines import DeadlineKind
+from contracts.deadlines import DeadlineKey, DeadlineKind, DeadlineMet
 from contracts.limits import Limit
 from domain.assignment_content import limit_from
 from domain.assignment_state import OPEN, Assignment, Status
 from domain.authority import is_head, require_role
 from domain.calendar import local_date
+from domain.deadlines import passed_unseen
 from domain.escalation import leads
-from domain.kernel import Change, Context, NotNow, Refused, Request
+from domain.kernel import Change, Changes, Context, NotNow, Refused, Request
 from domain.limits import by_end_of
 from domain.programme_state import Programme
 
@@ -52,6 +53,23 @@ def scheduled(
     warned = leads(programme, kind, limit, state.category, context.now)
     event = state.deadlines.schedule(kind, limit, warned, occurrence)
     return Change(event, policy_version=programme.policy_version)
+
+
+def limit_moved(state: Assignment, limit: Limit, programme: Programme, context: Context) -> Changes:
+    """The events that move the task's own limit; none when a result under review has met it.
+
+    A limit that passed unseen is recorded first (R-330), and a result under review that came in before the new limit
+    meets it.
+    """
+    due, handed_in = state.deadlines.get("assignment_due"), state.submission
+    if handed_in is not None and due is None:
+        return []
+    moved = scheduled(state, "assignment_due", limit, programme, context)
+    found = [*passed_unseen(due, context.now), moved]
+    if handed_in is not None and handed_in.decides_at < limit.at:
+        key: DeadlineKey = moved.event.key  # type: ignore[attr-defined]
+        found.append(Change(DeadlineMet(key=key, limit=limit, met_at=handed_in.decides_at)))
+    return found
 
 
 def milestones(state: Assignment, programme: Programme, context: Context) -> Iterable[Change]:

@@ -66,6 +66,8 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class ExtensionAsked:
+    """A later limit that waits for the approver, and the post that asked for it."""
+
     limit: Limit
     post: str
 
@@ -105,6 +107,11 @@ class Assignment:
         due = self.deadlines.get("assignment_due")
         return due is not None and due.passed
 
+    def overdue_at(self, now: datetime) -> bool:
+        """Whether the limit in force is behind `now`, recorded by the timekeeper or not."""
+        due = self.deadlines.get("assignment_due")
+        return due is not None and (due.passed or now >= due.limit.at)
+
     @property
     def unit(self) -> str | None:
         """The lead unit."""
@@ -117,10 +124,12 @@ class Assignment:
 
     @property
     def category(self) -> str | None:
+        """The field of work by which a ladder may be narrowed (R-136)."""
         return self.content.category
 
     @property
     def phase(self) -> str | None:
+        """The phase the task counts for."""
         return self.content.phase
 
 

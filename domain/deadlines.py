@@ -92,6 +92,17 @@ class Deadlines:
             if not kinds or deadline.key.kind in kinds
         ]
 
+    def end(self, reason: Any, now: datetime, *kinds: DeadlineKind, occurrence: str | None = None) -> Changes:
+        """As `cancel`; a limit that passed unseen is recorded first, so a slow timekeeper hides nothing (R-353)."""
+        found: Changes = []
+        for deadline in self.live.values():
+            if (kinds and deadline.key.kind not in kinds) or occurrence not in (None, deadline.key.occurrence):
+                continue
+            unseen = passed_unseen(deadline, now)
+            warned = deadline.warned or bool(unseen)
+            found += [*unseen, Change(DeadlineCancelled(key=deadline.key, reason=reason, warned=warned))]
+        return found
+
     def _with(self, deadline: Deadline) -> "Deadlines":
         place = slot(deadline.key.kind, deadline.key.occurrence)
         versions = {**self.versions, place: max(self.versions.get(place, 0), deadline.key.due_version)}
@@ -123,6 +134,14 @@ class Deadlines:
                 return self._without(key)
             case _:
                 raise TypeError(f"not a deadline event: {type(event).__name__}")
+
+
+def passed_unseen(deadline: Deadline | None, now: datetime) -> Changes:
+    """The passing of a limit that is behind `now` and not recorded yet, at the limit's own instant; else nothing."""
+    if deadline is None or deadline.passed or now < deadline.limit.at:
+        return []
+    passed = DeadlinePassed(key=deadline.key, limit=deadline.limit)
+    return [Change(passed, occurred_at=deadline.limit.at, policy_version=deadline.policy_version)]
 
 
 def evolve_deadlines(state: Any, recorded: Recorded[Any]) -> Any:
@@ -159,14 +178,12 @@ def record_passing(request: Request[RecordDeadlinePassed], deadlines: Deadlines,
     return [Change(passed, occurred_at=known.limit.at, policy_version=known.policy_version)]
 
 
-DEADLINE_FOLD = {
-    kind: evolve_deadlines
-    for kind in (
-        DeadlineScheduled,
-        DeadlineRescheduled,
-        DeadlineApproached,
-        DeadlinePassed,
-        DeadlineMet,
-        DeadlineCancelled,
-    )
-}
+_EVENTS = (
+    DeadlineScheduled,
+    DeadlineRescheduled,
+    DeadlineApproached,
+    DeadlinePassed,
+    DeadlineMet,
+    DeadlineCancelled,
+)
+DEADLINE_FOLD = dict.fromkeys(_EVENTS, evolve_deadlines)

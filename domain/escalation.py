@@ -44,7 +44,9 @@ def sign(offset: Offset) -> int:
     return (amount > 0) - (amount < 0)
 
 
-def leads(programme: Programme, kind: DeadlineKind, limit: Limit, category: str | None, now: datetime) -> tuple[Lead, ...]:
+def leads(
+    programme: Programme, kind: DeadlineKind, limit: Limit, category: str | None, now: datetime
+) -> tuple[Lead, ...]:
     """The rungs before a limit with their instants, soonest first; those already behind `now` are left out."""
     ladder = ladder_for(programme.policy, kind, category)
     if ladder is None:
@@ -84,6 +86,7 @@ def recipients(rung: Rung, subject: Subject, programme: Programme, organisation:
     """The posts a rung calls, each once, in the policy's order. A role nobody plays falls to the coordinating office."""
     posts: list[str] = []
     for role in rung.recipients:
+        found: tuple[str, ...]
         if role == "accountable":
             found = (subject.accountable,) if subject.accountable else ()
         elif role == "unit_head":

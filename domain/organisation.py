@@ -26,7 +26,18 @@ from contracts.organisation import (
     UnitEstablished,
 )
 from domain.calendar import local_date
-from domain.kernel import AlreadyExists, Changes, Context, Decider, Recorded, Refused, Request, changes, dispatch, folding
+from domain.kernel import (
+    AlreadyExists,
+    Changes,
+    Context,
+    Decider,
+    Recorded,
+    Refused,
+    Request,
+    changes,
+    dispatch,
+    folding,
+)
 
 
 class UnknownUnit(Refused):

@@ -5,7 +5,6 @@ are declared for every submitter and the next timer is set. So one mechanism, th
 """
 
 from dataclasses import replace
-from datetime import date
 from typing import Any
 
 from contracts.deadlines import RecordDeadlineApproached, RecordDeadlinePassed
@@ -37,7 +36,20 @@ from contracts.programme import (
 )
 from domain.authority import by_known_actor, organisation_of, require_role
 from domain.deadlines import DEADLINE_FOLD, record_approach
-from domain.kernel import AlreadyExists, Change, Changes, Context, Decider, Recorded, Refused, Request, changes, dispatch, folding
+from domain.escalation import rung_at_limit, sign
+from domain.kernel import (
+    AlreadyExists,
+    Changes,
+    Context,
+    Decider,
+    Handler,
+    Recorded,
+    Refused,
+    Request,
+    changes,
+    dispatch,
+    folding,
+)
 from domain.organisation import Organisation, require_post, require_unit
 from domain.programme_state import Programme, Regime
 from domain.regimes import next_period_timer, report_period_passed
@@ -53,6 +65,14 @@ class NoSuchConflict(Refused):
 
 class RungsOutOfOrder(Refused):
     """The rungs of a ladder run from the earliest offset to the latest."""
+
+
+class RungUnreachable(Refused):
+    """A rung after the limit climbs the warning of the limit; without that warning it would never fire (R-131)."""
+
+
+class ProgrammeIsClosed(Refused):
+    """A closed programme stays as it is (R-009)."""
 
 
 class AlreadyIssued(Refused):
@@ -74,6 +94,11 @@ def _check_policy(policy: Any, expected: int) -> None:
         offsets = [(r.offset.days + r.offset.working_days, r.offset.hours) for r in ladder.rungs]
         if offsets != sorted(offsets):
             raise RungsOutOfOrder("order the rungs of each ladder by offset", field="data.policy.ladders")
+        if any(sign(rung.offset) > 0 for rung in ladder.rungs) and rung_at_limit(ladder) is None:
+            raise RungUnreachable(
+                f"the ladder for {', '.join(ladder.kinds)} has rungs after the limit; give it one at the limit that warns",
+                field="data.policy.ladders",
+            )
 
 
 def _register(request: Request[RegisterProgramme], state: Programme | None, context: Context) -> Changes:
@@ -110,6 +135,7 @@ def _issue(request: Request[IssueProgramme], state: Programme, context: Context)
 
 
 def _resolve_conflict(request: Request[ResolveBasisConflict], state: Programme, context: Context) -> Changes:
+    require_role(request, context, "director", "coordinating_office")
     data = request.data
     if data.number not in state.basis_conflicts:
         raise NoSuchConflict(f"'{data.number}' is not cited in conflicting ways", field="data.number")
@@ -134,14 +160,17 @@ def _adopt_policy(request: Request[AdoptEscalationPolicy], state: Programme, con
 
 
 def _adopt_calendar(request: Request[AdoptCalendar], state: Programme, context: Context) -> Changes:
+    require_role(request, context, "director", "coordinating_office")
     return changes(CalendarAdopted(days=request.data.days))
 
 
 def _amend_calendar(request: Request[AmendCalendar], state: Programme, context: Context) -> Changes:
+    require_role(request, context, "director", "coordinating_office")
     return changes(CalendarAmended(days=request.data.days, reason=request.data.reason))
 
 
 def _define_regime(request: Request[DefineRegime], state: Programme, context: Context) -> Changes:
+    require_role(request, context, "director", "coordinating_office")
     regime, organisation = request.data.regime, organisation_of(request, context)
     for unit in (*regime.submitters, regime.aggregator, regime.addressee):
         if unit is not None:
@@ -153,12 +182,24 @@ def _define_regime(request: Request[DefineRegime], state: Programme, context: Co
 
 
 def _define_indicator(request: Request[DefineIndicator], state: Programme, context: Context) -> Changes:
+    require_role(request, context, "director", "coordinating_office")
     return changes(IndicatorDefined(indicator=request.data.indicator))
 
 
 def _close(request: Request[CloseProgramme], state: Programme, context: Context) -> Changes:
     require_role(request, context, "director")
     return changes(ProgrammeClosed(reason=request.data.reason), *state.deadlines.cancel("closed"))
+
+
+def _while_running(handler: Handler) -> Handler:
+    """By a known actor, and only before the programme is closed."""
+
+    def checked(request: Request[Any], state: Programme, context: Context) -> Changes:
+        if state.closed:
+            raise ProgrammeIsClosed(f"{request.subject} is closed; {type(request.data).__name__} comes too late")
+        return handler(request, state, context)
+
+    return by_known_actor(checked)
 
 
 def _approach(request: Request[RecordDeadlineApproached], state: Programme, context: Context) -> Changes:
@@ -191,7 +232,7 @@ def _on_conflict_resolved(state: Programme, recorded: Recorded[BasisConflictReso
 
 
 def _on_roles(state: Programme, recorded: Recorded[RolesAssigned]) -> Programme:
-    given = {holding.role: holding.posts for holding in recorded.data.roles}
+    given: dict[str, tuple[str, ...]] = {holding.role: holding.posts for holding in recorded.data.roles}
     return replace(state, roles={**state.roles, **given})
 
 
@@ -228,16 +269,16 @@ def _on_closed(state: Programme, recorded: Recorded[ProgrammeClosed]) -> Program
 
 _OPENING: dict[Any, Any] = {RegisterProgramme: by_known_actor(_register)}
 _LATER: dict[Any, Any] = {
-    IssueProgramme: by_known_actor(_issue),
-    ResolveBasisConflict: by_known_actor(_resolve_conflict),
-    AssignRoles: by_known_actor(_assign_roles),
-    ChangeSettings: by_known_actor(_change_settings),
-    AdoptEscalationPolicy: by_known_actor(_adopt_policy),
-    AdoptCalendar: by_known_actor(_adopt_calendar),
-    AmendCalendar: by_known_actor(_amend_calendar),
-    DefineRegime: by_known_actor(_define_regime),
-    DefineIndicator: by_known_actor(_define_indicator),
-    CloseProgramme: by_known_actor(_close),
+    IssueProgramme: _while_running(_issue),
+    ResolveBasisConflict: _while_running(_resolve_conflict),
+    AssignRoles: _while_running(_assign_roles),
+    ChangeSettings: _while_running(_change_settings),
+    AdoptEscalationPolicy: _while_running(_adopt_policy),
+    AdoptCalendar: _while_running(_adopt_calendar),
+    AmendCalendar: _while_running(_amend_calendar),
+    DefineRegime: _while_running(_define_regime),
+    DefineIndicator: _while_running(_define_indicator),
+    CloseProgramme: _while_running(_close),
     RecordDeadlineApproached: _approach,
     RecordDeadlinePassed: _passed,
 }

@@ -7,6 +7,7 @@ deadline, so each rung fires once however often it is found (R-131).
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from hashlib import sha256
 from typing import Any, Literal
 
@@ -54,6 +55,7 @@ from domain.kernel import (
     only_system,
 )
 from domain.limits import shift
+from domain.obligation_opening import demand_explanation
 from domain.obligation_state import Obligation
 from domain.organisation import Organisation
 from domain.programme_state import Programme
@@ -124,11 +126,13 @@ def _raise(request: Request[RaiseWarning], state: Warned | None, context: Contex
     if found is None or not deadline.passed or state is not None:
         return []
     raised = _raised(found, deadline, posts, data.about, early=False)
-    return [
-        *_supersede_early(request, context),
-        raised,
-        *_response_due(Deadlines(), deadline.limit, ladder, found[0], programme, raised.policy_version or 1),
-    ]
+    climbs = _response_due(Deadlines(), deadline.limit, ladder, found[0], programme, raised.policy_version or 1)
+    return _effective(deadline.limit.at, *_supersede_early(request, context), raised, *climbs)
+
+
+def _effective(at: datetime, *found: Change) -> Changes:
+    """Changes at the instant of the rung or limit that called for them, however late it was found (R-353, R-354)."""
+    return [replace(change, occurred_at=at) for change in found]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +154,15 @@ def _raise_early(
     if deadline.passed or number >= len(ladder.rungs) or sign(ladder.rungs[number].offset) >= 0:
         return []
     rung = ladder.rungs[number]
+    at = next((lead.at for lead in deadline.leads if lead.rung == number), None)
+    if at is None or number not in deadline.fired:
+        return []
     if state is None:
-        return [_raised((number, rung), deadline, posts, about, early=True)]
+        return _effective(at, _raised((number, rung), deadline, posts, about, early=True))
     if not state.is_open or number <= state.rung:
         return []
     climbed = WarningEscalated(level=rung.level, rung=number, act=rung.act, recipients=posts.of(rung), top=False)
-    return [Change(climbed, policy_version=deadline.policy_version)]
+    return _effective(at, Change(climbed, policy_version=deadline.policy_version))
 
 
 def _raised(found: tuple[int, Rung], deadline: Deadline, posts: _Posts, about: str, *, early: bool) -> Change:
@@ -273,9 +280,19 @@ def _escalate(request: Request[EscalateWarning], state: Warned, context: Context
     top = next_rung_after(ladder, number) is None
     climbed = WarningEscalated(level=rung.level, rung=number, act=rung.act, recipients=posts, top=top)
     again = _response_due(state.deadlines, state.limit, ladder, number, programme, state.policy_version)
-    return [Change(climbed, policy_version=state.policy_version), *again]
+    step = _effective(due.limit.at, Change(climbed, policy_version=state.policy_version), *again)
+    return [*step, *_explanation(request, rung, subject, state.about, context)]
 
 
+def _explanation(request: Request[Any], rung: Rung, subject: Subject, about: str, context: Context) -> Changes:
+    """The explanation a rung after the limit demands, unless one is owed already (R-157)."""
+    explains = isinstance(subject, Obligation) and subject.duty.kind == "explanation"
+    if rung.act != "demand_explanation" or explains or about.split("/", 1)[0] not in _EXPLAINED:
+        return []
+    return demand_explanation(replace(request, subject=about), subject, context, "the limit passed unanswered")[1]
+
+
+_EXPLAINED = frozenset({"assignment", "obligation"})
 _CLOSED: tuple[Status, ...] = ("resolved", "dismissed", "superseded")
 
 

@@ -5,6 +5,7 @@ sender's receipt comes from the log, never from the broker.
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +13,14 @@ import nats
 import structlog
 from nats.aio.client import Client
 from nats.js import JetStreamContext
-from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
+from nats.js.api import DiscardPolicy, PubAck, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import NotFoundError
 
 log = structlog.get_logger("sauro.bus")
 DAY = 24 * 3600.0
+PATIENCE = 5.0
+Message = tuple[str, bytes, dict[str, str] | None]
+"""subject, payload, headers."""
 
 
 @dataclass(frozen=True)
@@ -124,13 +128,25 @@ class Bus:
             else:
                 await self.js.update_stream(config)
 
-    async def publish_all(self, messages: list[tuple[str, bytes, dict[str, str] | None]]) -> list[int]:
-        """Publish in order, pipelined; returns the stream sequences. Raises on the first that is not acknowledged."""
-        futures = [
-            await self.js.publish_async(subject, payload, headers=headers) for subject, payload, headers in messages
-        ]
-        acks = await asyncio.gather(*futures)
-        return [ack.seq for ack in acks]
+    async def publish_all(self, messages: Sequence[Message]) -> list[int]:
+        """Publish in order, pipelined; returns the stream sequences.
+
+        Raises what the first message that was not acknowledged met, TimeoutError when its acknowledgement was lost: nats-py
+        itself would wait for that one for ever. What was published before stays published.
+        """
+        futures: list[asyncio.Future[PubAck]] = []
+        try:
+            async with asyncio.timeout(PATIENCE):
+                for subject, payload, headers in messages:
+                    futures.append(await self.js.publish_async(subject, payload, headers=headers))
+                acks = await asyncio.gather(*futures, return_exceptions=True)
+        finally:
+            for future in futures:
+                future.cancel()  # a no-op when done; otherwise it frees the client's slot
+        for ack in acks:
+            if isinstance(ack, BaseException):
+                raise ack
+        return [ack.seq for ack in acks if isinstance(ack, PubAck)]
 
     async def close(self) -> None:
         """Flush and close."""

@@ -87,14 +87,16 @@ class Spine:
     async def publish_messages(self, messages: Sequence[tuple[str, str, bytes]]) -> None:
         """Publish messages of many senders in one go, in order: source, programme, bytes."""
         if messages:
-            named = [(self.bus.names.command(source, programme), data, None) for source, programme, data in messages]
+            named: list[tuple[str, bytes, dict[str, str] | None]] = [
+                (self.bus.names.command(source, programme), data, None) for source, programme, data in messages
+            ]
             self._sequence = (await self.bus.publish_all(named))[-1]
 
     async def settle(self) -> None:
         """Step every service until none has anything to do.
 
-        Intake is the only writer, so a round in which no service sent a command ends at the head of the log. The projector
-        steps once the warning service is quiet, and before the timekeeper reads its limits: it then takes whole batches.
+        Intake is the only writer, so a round in which no service sent a command ends at the head of the log. The
+        projector steps once the warning service is quiet, before the timekeeper reads its limits: it takes whole batches.
         """
         await self.timekeeper.step()
         while True:

@@ -119,8 +119,8 @@ def install(app: FastAPI) -> None:
     for kind in AWAY:
         app.add_exception_handler(kind, _database_away)
 
-    for kind in NOT_BUILT:
-        app.add_exception_handler(kind, _not_built)
+    for missing in NOT_BUILT:
+        app.add_exception_handler(missing, _not_built)
 
     @app.exception_handler(Exception)
     def _unexpected(request: Request, error: Exception) -> Response:

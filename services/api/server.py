@@ -58,6 +58,8 @@ async def serve(app: FastAPI, host: str, port: int) -> RunningServer:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.create_server((host, port), family=family, backlog=2048)
+    # Inherited by connections; asyncio sets it only for sockets that name their protocol, and create_server names none.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listener.setblocking(False)
     bound: int = listener.getsockname()[1]
     config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, lifespan="off")

@@ -104,10 +104,9 @@ def _openapi() -> dict[str, Any] | None:
     """The API's own description; None in an installation without the API."""
     if find_spec("services.api.app") is None:
         return None
-    from services.api.app import create_app  # noqa: PLC0415  # only this document needs the API and its libraries
+    from services.api.app import openapi_document  # noqa: PLC0415  # only this document needs the API and its libraries
 
-    app = create_app(None, None, None, None)  # type: ignore[arg-type]  # a schema touches neither store nor bus
-    return app.openapi()
+    return openapi_document()
 
 
 def _contents(registry: Registry) -> dict[str, bytes]:

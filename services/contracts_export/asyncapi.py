@@ -168,9 +168,10 @@ def _dead_letter() -> Json:
 
 
 def _schemas(registry: ContractRegistry) -> Json:
-    known = [*registry.commands.values(), *registry.events.values()]
+    known: list[MessageType[Any]] = [*registry.commands.values(), *registry.events.values()]
     # a dict keeps each model once: deadline commands and events belong to several aggregates
-    wanted = list(dict.fromkeys([Receipt, CommandEnvelope[Command], EventEnvelope[Event], *(m.model for m in known)]))
+    models: list[type[BaseModel]] = [Receipt, CommandEnvelope[Command], EventEnvelope[Event], *(m.model for m in known)]
+    wanted = list(dict.fromkeys(models))
     names, document = models_json_schema([(model, "validation") for model in wanted], ref_template=_REFERENCE)
     found: Json = document["$defs"]
     commands = _envelope(found, _name(names, CommandEnvelope[Command]), "CommandEnvelope")

@@ -6,11 +6,15 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid5
 
+import structlog
+
 from contracts.receipts import Refusal
-from domain.kernel import SYSTEM_SOURCES, Change, Decider, Recorded, Refused, Request
+from domain.kernel import SYSTEM_SOURCES, Change, Decider, Recorded, Refused, Request, StreamNotLoaded
 from services.intake.reading import Readable
 from services.intake.states import Loaded, Overlay
 
+UNDECIDABLE = "Undecidable"
+log = structlog.get_logger("sauro.intake")
 FUTURE_TOLERANCE = timedelta(minutes=5)
 _EVENTS = UUID("6a3c2f0e-5b0a-5c7e-9d1e-53617572af00")
 
@@ -46,12 +50,20 @@ def decide_one(readable: Readable, decider: Decider[Any], overlay: Overlay) -> D
     subject = overlay.stream(request.subject)
     try:
         _check(request, subject, overlay)
-        found = decider.decide(request, subject.state, overlay)
+        events = _surround(decider.decide(request, subject.state, overlay), request, overlay)
+        overlay.apply(events)
     except Refused as refused:
         return Decided(refusal=Refusal(rule=refused.rule, field=refused.field, message=refused.message))
-    events = _surround(found, request, overlay)
-    for event in events:
-        overlay.apply(event)
+    except StreamNotLoaded:
+        raise
+    except Exception as error:  # a defect of ours: answered and named, so that one message cannot hold up all others
+        log.exception("undecidable command", source=request.source, id=request.id, subject=request.subject)
+        refusal = Refusal(
+            rule=UNDECIDABLE,
+            field="(message)",
+            message=f"Sauro failed to decide this command ({type(error).__name__}); nothing was stored, please report it",
+        )
+        return Decided(refusal=refusal)
     return Decided(tuple(events), version=overlay.stream(request.subject).version)
 
 

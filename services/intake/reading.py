@@ -183,10 +183,10 @@ class CommandReader:
         known = self._registry.commands.get(type_) if isinstance(type_, str) else None
         if known is None:
             raise _Broken("unknown_type", "type", f"no command of type {str(type_)[:120]!r} is known here")
-        if type_ not in self._envelopes:
-            self._envelopes[type_] = CommandEnvelope[known.model]  # type: ignore[name-defined]
+        if known.type not in self._envelopes:
+            self._envelopes[known.type] = CommandEnvelope[known.model]  # type: ignore[name-defined]
         seal = Seal(self._salts, f"{incoming.source}/{document.get('id')}")
-        envelope = self._envelopes[type_].model_validate_json(incoming.payload, context={"sealer": seal})
+        envelope = self._envelopes[known.type].model_validate_json(incoming.payload, context={"sealer": seal})
         self._agree(incoming, envelope, known.aggregate)
         return Readable(request_of(envelope), known.aggregate, digest, tuple(seal.texts))
 
@@ -200,7 +200,9 @@ class CommandReader:
         if stream[0] != aggregate:
             raise _Broken("subject_mismatch", "subject", f"a command of '{aggregate}' has a subject '{aggregate}/…'")
         if stream[1] != envelope.programme:
-            raise _Broken("subject_mismatch", "subject", f"the stream belongs to '{stream[1]}', not '{envelope.programme}'")
+            raise _Broken(
+                "subject_mismatch", "subject", f"the stream belongs to '{stream[1]}', not '{envelope.programme}'"
+            )
         if aggregate == "organisation" and stream[1] != envelope.organisation:
             raise _Broken("organisation_mismatch", "organisation", f"the stream is that of '{stream[1]}'")
         if (len(stream) == 2) != (aggregate in ("organisation", "programme")):

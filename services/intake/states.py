@@ -138,9 +138,13 @@ class Overlay:
         """The state of another stream, as `Context` wants it."""
         return self.stream(stream).state
 
-    def apply(self, event: Recorded[Any]) -> None:
-        """Fold an event of this batch."""
-        self.changed[event.stream] = self._folder.fold(self.stream(event.stream), event)
+    def apply(self, events: Sequence[Recorded[Any]]) -> None:
+        """Fold the events of one command, all of them or, when one fails, none."""
+        after: dict[str, Loaded] = {}
+        for event in events:
+            before = after.get(event.stream) or self.stream(event.stream)
+            after[event.stream] = self._folder.fold(before, event)
+        self.changed.update(after)
 
     def snapshots(self) -> list[SnapshotRow]:
         """Rows for the streams that crossed a multiple of the snapshot distance in this batch."""

@@ -1,9 +1,10 @@
 """The state machines of appendices 3.1, 3.2, 3.5 and 3.6 as rows, and how often each was passed through.
 
-A row names what the appendix writes and which stored event counts for it. Where the design derives one fact from another
-there is no second event: `ReportDeadlineMissed`, `PhaseEndReached` and `AssignmentBecameOverdue` are `DeadlinePassed` of the
-obligation's limit, the phase's end and the task's limit; `MandatoryProductAccepted` is `ObligationAccepted` of that kind;
-`ItemCarriedOver` is `AssignmentCarriedOver`; the explanation's events are those of an obligation of that kind.
+A row names what the appendix writes and which stored event counts for it. Where the design derives one fact from
+another there is no second event: `ReportDeadlineMissed`, `PhaseEndReached` and `AssignmentBecameOverdue` are
+`DeadlinePassed` of the obligation's limit, the phase's end and the task's limit; `MandatoryProductAccepted` is
+`ObligationAccepted` of that kind; `ItemCarriedOver` is `AssignmentCarriedOver`; the explanation's events are those of an
+obligation of that kind.
 """
 
 from collections import Counter, defaultdict
@@ -64,10 +65,6 @@ def _phase(before: str, event: str, after: str, guard: Guard, stored: str = "", 
 
 def _warning(before: str, event: str, after: str, *allowed: str, guard: Guard | None = None) -> Row:
     return Row("3.6", before, event, after, "warning", event, guard or _status(*allowed))
-
-
-def _first_progress(status: str) -> Guard:
-    return lambda event, before, after: before.status == status
 
 
 def _kind(*kinds: str) -> Guard:
@@ -191,7 +188,7 @@ _WARNINGS = (
     _duty("Submitted", "ExplanationReturned", "Open", "ObligationReturned", _kind("explanation"), "3.6"),
 )
 ROWS: tuple[Row, ...] = (*_TASKS, *_DUTIES, *_PHASES, *_WARNINGS)
-"""Every row, in the appendices' order. Decisions about people (3.6, related records) come with the aggregate Decision."""
+"""Every row, in the appendices' order. Decisions about people (3.6, related records) come with aggregate Decision."""
 
 
 def _by_event() -> dict[tuple[str, str], list[Row]]:

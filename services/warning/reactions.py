@@ -85,7 +85,7 @@ def _command(event: Recorded[Any], subject: str, command: Command, number: int) 
         command,
         subject,
         event.organisation,
-        event.recorded_at,
+        event.occurred_at,  # of a deadline: its own instant, so that downtime changes nothing
         derived_id("warning", event.id, number),
         correlation_id=event.correlation_id,
         causation_id=event.id,

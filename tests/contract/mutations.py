@@ -111,7 +111,7 @@ def _out_of_range(hint: Any) -> Iterator[Any]:
     elif get_origin(inner) is Literal:
         yield "no-such-choice"
     elif hint in _PATTERNED:
-        yield from ("không", typed(hint) + "\n")
+        yield from ("không", f"{typed(hint)}\n")
     elif hint in (Line, Paragraph, ErasableText):
         yield from ("", "  ", "a\u0085b", "a\u202eb")
     elif get_origin(inner) is tuple and constraint(hint, "min_length"):
@@ -127,7 +127,7 @@ def _too_long(hint: Any) -> Any | None:
         if hint == known:
             return "x" * (most + 1)
     if hint in _PATTERNED:
-        return typed(hint) * 101
+        return f"{typed(hint)}" * 101
     return "x" * 1000 if inner in (str, date, time) or get_origin(inner) is Literal else None
 
 

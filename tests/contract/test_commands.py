@@ -85,7 +85,6 @@ def test_every_class_of_bad_input_occurs() -> None:
     assert all(counted[kind] > 50 for kind in CLASSES), counted
 
 
-@pytest.mark.xfail(strict=True, reason="commands take any `date`; contracts.limits.Day would bound them")
 def test_days_outside_our_time_are_refused() -> None:
     for known in COMMANDS:
         for path, valid in day_fields(known):
@@ -93,7 +92,6 @@ def test_days_outside_our_time_are_refused() -> None:
                 refused(with_value(valid, path, day), programme=valid["programme"])
 
 
-@pytest.mark.xfail(strict=True, reason="Due.hour takes an offset, which the domain then raises on")
 def test_a_local_hour_with_an_offset_is_refused() -> None:
     known = REGISTRY.contracts.commands["sauro.assignment.RequestExtension.v1"]
     refused(with_value(command(known), ("data", "due", "hour"), "15:00:00+00:00"))

@@ -416,7 +416,7 @@ async def test_ready_says_where_each_read_model_is(own: World, bus: Bus) -> None
 
 
 async def test_without_postgresql_everything_says_so() -> None:
-    with EmbeddedEngines(relaxed=True) as engines:
+    with EmbeddedEngines() as engines:  # durable, because it is killed
         migrate(engines.addresses.postgres)
         store = Store.open(engines.addresses.postgres)
         async with client_of(create_app(store, None, SimulatedClock(AT), Settings())) as client:

@@ -139,12 +139,13 @@ class World:
     def timekeeper(self, until: str | datetime, *, late: str | datetime | None = None) -> list[Recorded[Any]]:
         """Fire what is due up to an instant, each at its own time, or all of it `late`."""
         found: list[Recorded[Any]] = []
-        while due := self._next_due(local(until)):
+        while due := self.next_due(local(until)):
             at, stream, command = due
             found += self.do(command, stream, "TIMEKEEPER", late or at, source="timekeeper", unit="SAURO")
         return found
 
-    def _next_due(self, until: datetime) -> tuple[datetime, str, Command] | None:
+    def next_due(self, until: datetime) -> tuple[datetime, str, Command] | None:
+        """The first timer due up to an instant: when, on which stream, and the timekeeper's command."""
         due: list[tuple[datetime, str, Command]] = []
         for stream, state in self.states.items():
             deadlines = getattr(state, "deadlines", None)

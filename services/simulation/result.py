@@ -1,0 +1,137 @@
+"""What came of a run, as data: the JSON of `sauro demo --json` and the figures its tables show."""
+
+from collections import Counter
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import orjson
+
+from domain.warning import OPEN, Warned
+from projections import queries_scorecards as scorecards
+from projections.queries import begin_snapshot
+from projections.scope import EVERYTHING
+from projections.status import quarantined
+from services.programmes.check import Checked
+from services.projector.rebuild import rebuild
+from services.simulation.desk import WRONG, Desk
+from services.simulation.world import World
+from services.spine import Spine
+from services.store import Store
+
+
+_CHUNK = 2000
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """`document` is what `--json` writes; the rest serves the tables."""
+
+    document: dict[str, Any]
+    titles: dict[str, str]
+    notes: tuple[str, ...]
+
+    def as_json(self) -> str:
+        """The document as JSON."""
+        return orjson.dumps(self.document, default=_plain, option=orjson.OPT_INDENT_2).decode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return float(value)
+    raise TypeError(f"no JSON for {type(value).__name__}")
+
+
+def build_result(
+    store: Store, spine: Spine, world: World, desk: Desk, programmes: tuple[Checked, ...], days: int, elapsed: float
+) -> DemoResult:
+    """Gather everything; rebuilds the read models beside the live ones to compare them."""
+    codes = [checked.programme.code for checked in programmes if checked.programme]
+    outcomes = spine.intake.outcomes
+    names = world.names
+    document = {
+        "programmes": codes,
+        "virtual_days": days,
+        "elapsed_s": round(elapsed, 1),
+        "commands": {name: outcomes.get(name, 0) for name in ("accepted", "rejected", "duplicate")},
+        "unreadable": outcomes.get("unreadable", 0),
+        "events": world.position,
+        "deadlines": {
+            "scheduled": names["DeadlineScheduled"] + names["DeadlineRescheduled"],
+            "passed": names["DeadlinePassed"],
+            "fired": names["DeadlinePassed"] + names["DeadlineApproached"],
+        },
+        "warnings": _warnings(world),
+        "transitions": world.transitions.counts(),
+        **_scorecards(store, codes),
+        "log": {"position": world.position, "digest": world.digest},
+        "projections": _projections(store),
+        "refusals": refusals(store, desk),
+        "rounds": spine.rounds,
+    }
+    titles = {c.programme.code: c.programme.title.vi for c in programmes if c.programme}
+    return DemoResult(document, titles, tuple(_notes(programmes)))
+
+
+def _warnings(world: World) -> dict[str, int]:
+    states = [state for state in world.states.values() if isinstance(state, Warned)]
+    return {
+        "raised": world.names["WarningRaised"],
+        "escalated": world.names["WarningEscalated"],
+        "resolved": world.names["WarningResolved"],
+        "open": sum(state.status in OPEN for state in states),
+    }
+
+
+def _scorecards(store: Store, codes: list[str]) -> dict[str, Any]:
+    departments: list[dict[str, Any]] = []
+    phases: list[dict[str, Any]] = []
+    totals: list[dict[str, Any]] = []
+    with store.recorder.transaction() as cursor:
+        begin_snapshot(cursor)
+        for code in codes:
+            departments += scorecards.department_rows(cursor, EVERYTHING, code)
+            states = {row["code"]: row for row in scorecards.phases(cursor, EVERYTHING, code)}
+            for row in scorecards.phase_totals(cursor, EVERYTHING, code):
+                about = states.get(row["phase"], {})
+                phases.append({**row, "name_vi": about.get("name_vi"), "status": about.get("status")})
+            totals += scorecards.programme_totals(cursor, EVERYTHING, code)
+    return {"departments": departments, "phases": phases, "totals": totals}
+
+
+def _projections(store: Store) -> list[dict[str, Any]]:
+    with store.recorder.transaction() as cursor:
+        stopped = Counter(row["model"] for row in quarantined(cursor))
+    return [
+        {
+            "name": built.name,
+            "position": built.position,
+            "checksum": built.checksum,
+            "rebuilt_checksum": built.rebuilt_checksum,
+            "quarantined": stopped[built.name],
+        }
+        for built in rebuild(store)
+    ]
+
+
+def refusals(store: Store, desk: Desk) -> dict[str, Any]:
+    """Refused commands of the departments by rule, and those that were not meant to be refused."""
+    rules: Counter[str] = Counter()
+    unexpected: list[str] = []
+    for start in range(0, len(desk.sent), _CHUNK):
+        for (source, id_), (receipt, _) in store.recorder.receipts(desk.sent[start : start + _CHUNK]).items():
+            if receipt.refusal is None:
+                continue
+            rules[receipt.refusal.rule] += 1
+            if not id_.endswith(WRONG):
+                unexpected.append(f"{source} {id_} {receipt.refusal.rule}: {receipt.refusal.message}")
+    return {"by_rule": dict(sorted(rules.items())), "unexpected": sorted(unexpected)}
+
+
+def _notes(programmes: tuple[Checked, ...]) -> list[str]:
+    """Drafts that stayed open (R-023) and joint leads that were resolved (R-083), as the check lists them."""
+    found = []
+    for checked in programmes:
+        code = checked.programme.code if checked.programme else "?"
+        found += [f"{code}: {problem.message}; {problem.way_out}" for problem in checked.information]
+    return found

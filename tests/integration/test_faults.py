@@ -1,0 +1,290 @@
+"""kill -9 of every service, restarts of PostgreSQL and NATS, at random moments of a run.
+
+No accepted command is lost, none applied twice, every receipt is sent, and the read models end as in an undisturbed run.
+"""
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import nats.errors
+import nats.js.errors
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from contracts.assignment import (
+    AcknowledgeAssignment,
+    AssignTask,
+    CheckingRule,
+    Deliverable,
+    Due,
+    Evidence,
+    Measure,
+    ReportProgress,
+    SignOffCompletion,
+    StartWork,
+    SubmitResult,
+    TaskContent,
+)
+from contracts.base import Command
+from contracts.envelope import Actor
+from domain.calendar import to_local
+from services.bus import Bus, Names
+from services.calendar_source import proposed_calendar
+from services.clock import SystemClock
+from services.engines import EmbeddedEngines
+from services.eventlog.migrations import migrate
+from services.outgoing import Outgoing, to_json
+from services.programmes.check import check
+from services.programmes.importer import import_commands
+from services.spine import Spine
+from services.store import Store
+from tests.integration.processes import SERVICES, Installation, installation
+
+PROGRAMME, ORGANISATION, SOURCE = "SKHCN-TD500", "SKHCN", "DMS-TEST"
+HEAD, DEPUTY = Actor(post="TP-TTKHCN", unit="TTKHCN"), Actor(post="PP-TTKHCN", unit="TTKHCN")
+DIRECTOR = Actor(post="GD", unit="BGD", authority="APPROVE-RESULT")
+TASKS, OVERDUE = 24, 6
+PATIENCE = 60.0
+
+
+@pytest.fixture(scope="module")
+def durable() -> Iterator[EmbeddedEngines]:
+    """Engines of the module's own, with fsync on, that may be restarted."""
+    with EmbeddedEngines() as running:
+        yield running
+
+
+def _database(engines: EmbeddedEngines, name: str) -> str:
+    with psycopg.connect(engines.addresses.postgres, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    dsn = engines.addresses.postgres.replace("/postgres?", f"/{name}?")
+    migrate(dsn)
+    return dsn
+
+
+def _imported(at: datetime) -> list[Outgoing]:
+    found = check(Path("deploy/programmes/skhcn-td500.yaml"))
+    assert found.programme and found.roster and found.policy
+    return list(import_commands(found.programme, found.roster, found.policy, proposed_calendar([2026, 2027]), at))
+
+
+def _command(number: int, step: int, command: Command, actor: Actor, at: datetime) -> Outgoing:
+    subject = f"assignment/{PROGRAMME}/F-{number:02}"
+    return Outgoing(f"f{number:02}-{step:02}", "assignment", command, subject, PROGRAMME, ORGANISATION, actor, at)
+
+
+def _work(at: datetime, falls: datetime) -> list[Outgoing]:
+    """Tasks that are done, and a few whose limit falls while the services are being killed."""
+    commands = []
+    for number in range(TASKS):
+        local = to_local(falls)
+        overdue = number < OVERDUE
+        due = Due(day=local.date(), hour=local.time().replace(microsecond=0), boundary="before")
+        content = TaskContent(
+            person=HEAD.post,
+            work=f"Nhiệm vụ mẫu {number}",
+            due=due if overdue else Due(day=(at + timedelta(days=300)).date()),
+            responsibility="sample",
+            authority="APPROVE-RESULT",
+            deliverables=(Deliverable(code="D1", what="sample"),),
+            measures=(Measure(what="sample"),),
+            checking=CheckingRule(checked_by="TP-VP", every="weekly"),
+            lead_unit=HEAD.unit,
+        )
+        steps: list[tuple[Command, Actor]] = [
+            (AssignTask(content=content), Actor(post="GD", unit="BGD")),
+            (AcknowledgeAssignment(), HEAD),
+            (StartWork(), HEAD),
+        ]
+        if not overdue:
+            steps += [(ReportProgress(percent=4 * percent), HEAD) for percent in range(1, 21)]
+            steps += [
+                (SubmitResult(evidence=(Evidence(system="DMS", number="1"),)), DEPUTY),
+                (SignOffCompletion(), DIRECTOR),
+            ]
+        commands += [_command(number, step, command, actor, at) for step, (command, actor) in enumerate(steps)]
+    commands.sort(key=lambda command: (command.id[4:], command.id))
+    return commands
+
+
+async def _publish(bus: Bus, source: str, commands: list[Outgoing]) -> None:
+    """Publish until acknowledged, as a careful sender does: the same command again after trouble."""
+    messages: list[tuple[str, bytes, dict[str, str] | None]] = [
+        (bus.names.command(source, command.programme), to_json(command, source), None) for command in commands
+    ]
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                await bus.publish_all(messages)
+                return
+            except (nats.errors.Error, nats.js.errors.Error, TimeoutError):
+                await bus.client.flush(timeout=10) if bus.client.is_connected else await asyncio.wait_for(
+                    _connected(bus), 30
+                )
+
+
+async def _connected(bus: Bus) -> None:
+    while not bus.client.is_connected:
+        await asyncio.wait({asyncio.ensure_future(asyncio.to_thread(lambda: None))})
+
+
+async def _until(what: str, bus: Bus, holds: Callable[[], bool], patience: float = PATIENCE) -> None:
+    """Wait for a condition on the database while nothing is under way on NATS; each look is a query, not a guess."""
+    deadline = asyncio.get_running_loop().time() + patience
+    while not (await asyncio.to_thread(_safely, holds) and await _quiet(bus) and await asyncio.to_thread(_safely, holds)):
+        if asyncio.get_running_loop().time() > deadline:
+            pytest.fail(f"gave up waiting until {what}")
+
+
+async def _quiet(bus: Bus) -> bool:
+    """Whether no message waits or is unacknowledged, and EVENTS has reached the log."""
+    try:
+        for stream, durable in (("EVENTS", "warning"), ("COMMANDS", "intake")):
+            info = await bus.js.consumer_info(bus.names.stream(stream), bus.names.stream(durable))
+            if info.num_pending or info.num_ack_pending:
+                return False
+    except (nats.errors.Error, nats.js.errors.Error):
+        return False
+    return True
+
+
+def _safely(holds: Callable[[], bool]) -> bool:
+    try:
+        return holds()
+    except (psycopg.OperationalError, psycopg.errors.UndefinedTable):
+        return False
+
+
+def _ask(dsn: str, query: str) -> list[dict[str, Any]]:
+    with psycopg.connect(dsn, row_factory=dict_row, options="-c timezone=UTC") as connection:
+        connection.execute("SELECT pg_sleep(0.05)")
+        return connection.execute(query.encode()).fetchall()
+
+
+_TIMES = {"recorded_at", "from_pos", "acknowledged_at", "closed_at", "scheduled_at", "delivered", "version"}
+
+
+def _business(dsn: str) -> dict[str, list[dict[str, Any]]]:
+    """All rows of the read models in their business columns: without when and where the log took things in."""
+    found = {}
+    for model, key in (
+        ("assignments", "programme, code"),
+        ("obligations", "programme, code"),
+        ("warnings", "programme, code"),
+        ("deadlines", "stream, kind, occurrence"),
+        ("phases", "programme, code"),
+        ("programmes", "code"),
+        ("units", "organisation, unit"),
+        ("department_scorecard", "programme, unit"),
+        ("phase_scorecard", "programme, phase, unit"),
+    ):
+        rows = _ask(dsn, f"SELECT * FROM read.{model} ORDER BY {key}")
+        found[model] = [{name: value for name, value in row.items() if name not in _TIMES} for row in rows]
+    return found
+
+
+def _settled(dsn: str, receipts: int) -> bool:
+    """Every sent command has its receipt, followers are at the head, each warning is delivered, no limit is due."""
+    row = _ask(
+        dsn,
+        "SELECT (SELECT count(*) FROM log.receipts WHERE source NOT IN ('timekeeper', 'warning')) AS receipts,"
+        " (SELECT max(notification_id) FROM log.events) AS head,"
+        " (SELECT min(notification_id) FROM read.positions) AS projected,"
+        " (SELECT count(*) FROM read.warnings WHERE open AND status = 'raised') AS undelivered,"
+        " (SELECT count(*) FROM read.deadlines WHERE next_at < now()) AS due",
+    )[0]
+    return bool(
+        row["receipts"] == receipts and row["head"] == row["projected"] and not row["undelivered"] and not row["due"]
+    )
+
+
+async def _receipts(bus: Bus) -> dict[str, dict[str, Any]]:
+    """First receipts by command id, read back from stream RECEIPTS."""
+    found: dict[str, dict[str, Any]] = {}
+    subscription = await bus.js.subscribe(bus.names.receipt(SOURCE), ordered_consumer=True)
+    pending = (await subscription.consumer_info()).num_pending + len(subscription._pending_queue._queue)  # type: ignore[attr-defined]
+    while pending > 0:
+        message = await subscription.next_msg(timeout=5)
+        pending = message.metadata.num_pending
+        for event in json.loads(message.data):
+            found.setdefault(event["data"]["id"], event["data"])
+    return found
+
+
+@pytest.fixture
+async def buses(durable: EmbeddedEngines) -> AsyncIterator[tuple[Bus, Bus]]:
+    """Connections for the disturbed and the undisturbed run."""
+    opened = [await Bus.connect(durable.addresses.nats, Names(prefix)) for prefix in ("KILL-", "CALM-")]
+    for bus in opened:
+        await bus.ensure_streams()
+    yield opened[0], opened[1]
+    for bus in opened:
+        await bus.close()
+
+
+async def test_kills_and_restarts_change_nothing(durable: EmbeddedEngines, buses: tuple[Bus, Bus]) -> None:
+    """Issue 2, section 8: faults at random moments; R-131, R-353, R-356."""
+    disturbed, calm = _database(durable, "disturbed"), _database(durable, "calm")
+    at = datetime.now(UTC).replace(microsecond=0)
+    falls = at + timedelta(seconds=20)
+    imported, work = _imported(at), _work(at, falls)
+    with installation(durable, disturbed, "KILL-") as running:
+        await _publish(buses[0], "PROGRAMME-IMPORT", imported)
+        await _until("the programme is imported", buses[0], lambda: _have(disturbed, 200))
+        await _under_fire(running, buses[0], work, random.Random(20260605))
+        total = len(imported + work)
+        await _until("all has settled", buses[0], lambda: _past(falls) and _settled(disturbed, total))
+        receipts = await _receipts(buses[0])
+    await _undisturbed(calm, buses[1], imported, work)
+
+    assert {id_: receipt["outcome"] for id_, receipt in receipts.items()} == dict.fromkeys(
+        (command.id for command in work), "accepted"
+    )
+    fired = _ask(
+        disturbed,
+        "SELECT originator_id, count(*) FROM log.events WHERE topic LIKE '%assignment.DeadlinePassed%' GROUP BY 1",
+    )
+    assert all(row["count"] == 1 for row in fired)
+    expected = _business(calm)
+    for model, rows in _business(disturbed).items():
+        assert rows == expected[model]
+
+
+def _have(dsn: str, events: int) -> bool:
+    return (_ask(dsn, "SELECT max(notification_id) AS head FROM log.events")[0]["head"] or 0) >= events
+
+
+def _past(moment: datetime) -> bool:
+    return datetime.now(UTC) > moment
+
+
+async def _under_fire(running: Installation, bus: Bus, work: list[Outgoing], chance: random.Random) -> None:
+    """Publish in small pieces; between them kill each service in turn and restart both engines, in random order."""
+    blows: list[Callable[[], object]] = [lambda service=service: running.restart(service) for service in SERVICES]  # type: ignore[misc]
+    blows += [running.engines.postgres.restart, running.engines.nats.restart]
+    chance.shuffle(blows)
+    pieces = [work[start : start + 12] for start in range(0, len(work), 12)]
+    moments = sorted(chance.sample(range(len(pieces)), len(blows)))
+    for number, piece in enumerate(pieces):
+        publishing = asyncio.create_task(_publish(bus, SOURCE, piece))
+        if number in moments:
+            await asyncio.to_thread(blows[moments.index(number)])
+        await publishing
+
+
+async def _undisturbed(dsn: str, bus: Bus, imported: list[Outgoing], work: list[Outgoing]) -> None:
+    store = Store.open(dsn)
+    spine = Spine(store, bus, SystemClock())
+    await spine.start()
+    await spine.publish("PROGRAMME-IMPORT", imported)
+    await spine.settle()
+    await spine.publish(SOURCE, work)
+    await spine.settle()
+    await spine.stop()
+    store.close()
