@@ -87,7 +87,9 @@ class DeadlineCancelled(Event):
     """The limit no longer applies."""
 
     key: DeadlineKey
-    reason: Literal["completed", "late_completion", "closed", "cancelled", "waived", "suspended", "superseded", "resolved"]
+    reason: Literal[
+        "completed", "late_completion", "closed", "cancelled", "waived", "suspended", "superseded", "resolved"
+    ]
     warned: bool = False
 
 

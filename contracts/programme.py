@@ -58,8 +58,11 @@ class RoleHolding(Model):
 
 
 class Settings(Model):
-    """Choices of one programme. `late_entry_tolerance_hours`: how long after the fact an entry still counts at its own
-    time (R-347). `explanation_days`: working days to explain a late task (R-157)."""
+    """Choices of one programme.
+
+    `late_entry_tolerance_hours`: how long after the fact an entry still counts at its own time (R-347).
+    `explanation_days`: working days to explain a late task (R-157).
+    """
 
     late_entry_tolerance_hours: Annotated[int, Field(ge=0, le=24 * 60)] = 24
     explanation_days: Annotated[int, Field(ge=1, le=60)] = 5
@@ -102,8 +105,10 @@ class EscalationPolicy(Model):
 
 
 class RegimeDefinition(Model):
-    """A reporting regime (R-162). No `due`: obligations arise undated (R-169). `active` false: declared, not scheduled
-    (R-172)."""
+    """A reporting regime (R-162).
+
+    No `due`: obligations arise undated (R-169). `active` false: declared, not scheduled (R-172).
+    """
 
     code: Code
     name_vi: Line

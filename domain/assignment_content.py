@@ -39,7 +39,7 @@ class MilestoneTwice(Refused):
 
 
 class HourNeedsBefore(Refused):
-    """ "By 15:00" does not say whether that minute counts; an hour is written with 'before' (R-163)."""
+    """Saying "by 15:00" does not tell whether that minute counts; an hour is written with 'before' (R-163)."""
 
 
 class UnknownArea(Refused):
@@ -71,7 +71,9 @@ def limit_from(due: Due | None, field: str = "data.due") -> Limit | None:
     if due is None:
         return None
     if due.hour is not None and due.boundary != "before":
-        raise HourNeedsBefore(f"{due.day} {due.hour}: write boundary 'before' or leave the hour out", field=f"{field}.hour")
+        raise HourNeedsBefore(
+            f"{due.day} {due.hour}: write boundary 'before' or leave the hour out", field=f"{field}.hour"
+        )
     return limit_of(due.day, due.boundary, due.hour)
 
 

@@ -20,15 +20,29 @@ class Subject(Protocol):
     """What a warning needs to know of the stream it stands on."""
 
     @property
-    def deadlines(self) -> Deadlines: ...
+    def deadlines(self) -> Deadlines:
+        """Its limits."""
+        ...
+
     @property
-    def unit(self) -> str | None: ...
+    def unit(self) -> str | None:
+        """Whose it is."""
+        ...
+
     @property
-    def accountable(self) -> str | None: ...
+    def accountable(self) -> str | None:
+        """The post that answers for it."""
+        ...
+
     @property
-    def category(self) -> str | None: ...
+    def category(self) -> str | None:
+        """Its field, where the programme watches some more closely (R-136)."""
+        ...
+
     @property
-    def phase(self) -> str | None: ...
+    def phase(self) -> str | None:
+        """The phase it belongs to."""
+        ...
 
 
 def ladder_for(policy: EscalationPolicy, kind: DeadlineKind, category: str | None) -> Ladder | None:

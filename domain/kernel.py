@@ -13,8 +13,8 @@ from contracts.base import Command, Event
 from contracts.envelope import Actor
 from contracts.registry import AggregateContract
 
-C = TypeVar("C", bound=Command, covariant=True)
-E = TypeVar("E", bound=Event, covariant=True)
+C_co = TypeVar("C_co", bound=Command, covariant=True)
+E_co = TypeVar("E_co", bound=Event, covariant=True)
 S = TypeVar("S")
 
 SYSTEM_SOURCES = frozenset({"timekeeper", "warning"})
@@ -59,10 +59,10 @@ class StreamNotLoaded(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Request(Generic[C]):
+class Request(Generic[C_co]):
     """A validated command with its envelope. Instants are UTC."""
 
-    data: C
+    data: C_co
     subject: str
     occurred_at: datetime
     actor: Actor
@@ -81,10 +81,10 @@ class Request(Generic[C]):
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded(Generic[E]):
+class Recorded(Generic[E_co]):
     """An event with what surrounds it. `position` is 0 until the log has given one."""
 
-    data: E
+    data: E_co
     stream: str
     version: int
     occurred_at: datetime

@@ -70,6 +70,8 @@ class PeriodInverted(Refused):
 
 @dataclass(frozen=True, slots=True)
 class Unit:
+    """A unit with its validity; `valid_to` is the first day without it."""
+
     code: str
     name_vi: str
     kind: str
@@ -85,6 +87,8 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Holding:
+    """Who held a post, by pseudonym, and when."""
+
     person: str
     valid_from: date
     valid_to: date | None = None
@@ -92,6 +96,8 @@ class Holding:
 
 @dataclass(frozen=True, slots=True)
 class Post:
+    """A post of a unit with all who held it."""
+
     code: str
     unit: str
     head: bool
@@ -107,6 +113,8 @@ class Post:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
+    """An authority given to a post."""
+
     code: str
     post: str
     authority: str

@@ -167,9 +167,13 @@ def _amended(row: AssignmentRow, event: Recorded[c.AssignmentAmended]) -> Assign
 
 def _carried(row: AssignmentRow, event: Recorded[c.AssignmentCarriedOver]) -> AssignmentRow:
     data = event.data
-    left = row.left_phases if row.phase is None else (
-        *row.left_phases,
-        (row.phase, row.was_overdue or data.was_overdue),
+    left = (
+        row.left_phases
+        if row.phase is None
+        else (
+            *row.left_phases,
+            (row.phase, row.was_overdue or data.was_overdue),
+        )
     )
     limit = data.limit
     return replace(

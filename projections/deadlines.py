@@ -7,7 +7,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from contracts.deadlines import DEADLINE_EVENTS, DeadlineApproached, DeadlinePassed, DeadlineRescheduled, DeadlineScheduled
+from contracts.deadlines import (
+    DEADLINE_EVENTS,
+    DeadlineApproached,
+    DeadlinePassed,
+    DeadlineRescheduled,
+    DeadlineScheduled,
+)
 from contracts.registry import AggregateContract
 from domain.kernel import Recorded
 from projections.model import Key, ReadModel

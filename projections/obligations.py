@@ -161,7 +161,9 @@ _APPLY: dict[type[Any], Callable[[Any, Recorded[Any]], ObligationRow]] = {
     c.NothingToReportDeclared: _submitted,
     c.ObligationAccepted: _accepted,
     c.ObligationReturned: _returned,
-    c.ObligationConsolidated: lambda row, e: replace(row, status="consolidated", consolidated_in=e.data.consolidated_in),
+    c.ObligationConsolidated: lambda row, e: replace(
+        row, status="consolidated", consolidated_in=e.data.consolidated_in
+    ),
     c.ObligationForwarded: lambda row, e: replace(row, status="forwarded"),
     c.ObligationCorrected: lambda row, e: replace(row, corrections=row.corrections + 1),
     c.ObligationWaived: lambda row, e: replace(row, status="waived"),

@@ -125,7 +125,16 @@ def apply_unit(row: UnitRow | None, event: Recorded[Any]) -> UnitRow | None:
     data = event.data
     if isinstance(data, o.UnitEstablished):
         return UnitRow(
-            event.code, data.unit, data.name_vi, data.name_en, data.kind, data.parent, data.valid_from, None, (), data.sample
+            event.code,
+            data.unit,
+            data.name_vi,
+            data.name_en,
+            data.kind,
+            data.parent,
+            data.valid_from,
+            None,
+            (),
+            data.sample,
         )
     assert row is not None
     return replace(row, valid_to=data.valid_to, successors=data.successors)

@@ -3,8 +3,8 @@
 A report likes to mix what these keep apart: the plain completion rate stands beside the true on-time rate, lateness is judged
 against the original and against the current limit, and what was carried over stays late in the phase it left (R-061, R-330).
 
-Rates, version 1. completion_rate = done / assigned. on_time_rate = done on time against the original limit / everything that
-has come to its end or passed its limit (done, unfinished, overdue open): tasks not yet due do not count (R-194).
+Rates, version 1. completion_rate = done / (assigned less cancelled). on_time_rate = done on time against the original limit
+/ everything that has come to its end or passed its limit (done, unfinished, overdue open): tasks not yet due do not count (R-194).
 on_time_rate_current is the same against the current limit.
 """
 
@@ -55,7 +55,9 @@ _WARNING_FIGURES = """
     count(*) FILTER (WHERE open AND level = 3) AS warnings_open_level_3,
     count(*) FILTER (WHERE open AND level >= 4) AS warnings_open_level_4"""
 
-_TASKS = "assigned drafts open at_risk overdue_open done done_on_time_original done_on_time_current done_late done_undated"
+_TASKS = (
+    "assigned drafts open at_risk overdue_open done done_on_time_original done_on_time_current done_late done_undated"
+)
 _MORE = "ever_overdue extended extended_after_limit carried_over suspended cancelled unfinished"
 _DUTIES = (
     "reports_owed reports_on_time reports_late reports_missing reports_undated explanations_owed explanations_open"
@@ -102,8 +104,10 @@ def department_query(assignments: str, obligations: str, warnings: str) -> str:
 
 
 def phase_query(assignments: str, obligations: str, warnings: str) -> str:
-    """The phase scorecard per programme, phase and unit. A task that left a phase still counts in it as carried over, with
-    the lateness it had there (R-061)."""
+    """The phase scorecard per programme, phase and unit.
+
+    A task that left a phase still counts in it as carried over, with the lateness it had there (R-061).
+    """
     figures = ", ".join(f"coalesce({name}, 0) AS {name}" for name in FIGURES)
     left = (
         "SELECT programme, left_phase ->> 0 AS phase, coalesce(unit, '-') AS unit, count(*) AS carried_out,"
@@ -130,5 +134,7 @@ def phase_query(assignments: str, obligations: str, warnings: str) -> str:
     SELECT *, {RATES} FROM c"""
 
 
-DEPARTMENT = View("department_scorecard", ("programme", "unit"), department_query("assignments", "obligations", "warnings"))
+DEPARTMENT = View(
+    "department_scorecard", ("programme", "unit"), department_query("assignments", "obligations", "warnings")
+)
 PHASE = View("phase_scorecard", ("programme", "phase", "unit"), phase_query("assignments", "obligations", "warnings"))

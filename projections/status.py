@@ -12,6 +12,11 @@ def positions(cursor: Cursor[Any]) -> dict[str, int]:
     return {row["application_name"]: row["notification_id"] for row in rows}
 
 
+def forget_positions(cursor: Cursor[Any], model: str) -> None:
+    """Forget where a model stood in any of its shapes: its tables are gone."""
+    cursor.execute("DELETE FROM read.positions WHERE split_part(application_name, '@', 1) = %s", (model,))
+
+
 def quarantine(cursor: Cursor[Any], model: str, position: int, stream: str, error: str, since: datetime) -> None:
     """Record that a model cannot apply an event."""
     cursor.execute(

@@ -46,13 +46,18 @@ def create_tables(cursor: Cursor[Any], schema: str, models: Iterable[ReadModel],
                 history, columns
             )
         )
-        cursor.execute(SQL("CREATE INDEX IF NOT EXISTS {} ON {} ({})").format(Identifier(f"{model.name}_history_key"), history, key))
+        cursor.execute(
+            SQL("CREATE INDEX IF NOT EXISTS {} ON {} ({})").format(
+                Identifier(f"{model.name}_history_key"), history, key
+            )
+        )
         for number, index in enumerate(model.indexes):
             name = Identifier(f"{model.name}_{number}")
             cursor.execute(SQL("CREATE INDEX IF NOT EXISTS {} ON {} {}").format(name, live, SQL(index)))
     cursor.execute(SQL("SET LOCAL search_path TO {}").format(Identifier(schema)))
     for view in views:
-        cursor.execute(SQL("CREATE OR REPLACE VIEW {} AS {}").format(Identifier(schema, view.name), SQL(view.query)))
+        cursor.execute(SQL("DROP VIEW IF EXISTS {}").format(Identifier(schema, view.name)))
+        cursor.execute(SQL("CREATE VIEW {} AS {}").format(Identifier(schema, view.name), SQL(view.query)))
 
 
 def drop_tables(cursor: Cursor[Any], schema: str, model: ReadModel) -> None:
@@ -85,7 +90,9 @@ class Fold:
             self.rows[key] = None if after is None else (after, event.position)
 
 
-def load_rows(cursor: Cursor[Any], schema: str, model: ReadModel, keys: Sequence[Key]) -> dict[Key, tuple[Any, int] | None]:
+def load_rows(
+    cursor: Cursor[Any], schema: str, model: ReadModel, keys: Sequence[Key]
+) -> dict[Key, tuple[Any, int] | None]:
     """The live rows of some keys, in one query; absent ones are None."""
     found: dict[Key, tuple[Any, int] | None] = dict.fromkeys(keys)
     if not keys:
@@ -106,7 +113,9 @@ def load_rows(cursor: Cursor[Any], schema: str, model: ReadModel, keys: Sequence
     for record in cursor:
         values = list(record.values()) if isinstance(record, dict) else list(record)
         from_pos = values.pop()
-        row = model.row(*(_from_json(value) if is_json else value for value, is_json in zip(values, tuples, strict=True)))
+        row = model.row(
+            *(_from_json(value) if is_json else value for value, is_json in zip(values, tuples, strict=True))
+        )
         found[tuple(values[index] for index in at)] = (row, from_pos)
     return found
 
@@ -199,9 +208,7 @@ def as_of(schema: str, model: ReadModel, position: int) -> Composed:
     return SQL(
         "(SELECT {0}, from_pos FROM {1} WHERE from_pos <= {3} UNION ALL"
         " SELECT {0}, from_pos FROM {2} WHERE from_pos <= {3} AND {3} < to_pos)"
-    ).format(
-        columns, Identifier(schema, model.name), Identifier(schema, f"{model.name}_history"), Literal(position)
-    )
+    ).format(columns, Identifier(schema, model.name), Identifier(schema, f"{model.name}_history"), Literal(position))
 
 
 def checksum(cursor: Cursor[Any], schema: str, relation: str) -> tuple[int, str]:
@@ -226,8 +233,6 @@ def differences(
         SQL(
             "SELECT {names}, to_jsonb(l) AS live, to_jsonb(r) AS rebuilt FROM {left} l FULL JOIN {right} r USING ({names})"
             " WHERE to_jsonb(l) IS DISTINCT FROM to_jsonb(r) LIMIT {limit}"
-        ).format(
-            names=names, left=Identifier(left, relation), right=Identifier(right, relation), limit=Literal(limit)
-        )
+        ).format(names=names, left=Identifier(left, relation), right=Identifier(right, relation), limit=Literal(limit))
     )
     return [dict(record) for record in cursor]

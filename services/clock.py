@@ -7,7 +7,9 @@ from typing import Protocol
 class Clock(Protocol):
     """Where a service reads the time, UTC."""
 
-    def now(self) -> datetime: ...
+    def now(self) -> datetime:
+        """The present instant, UTC."""
+        ...
 
 
 class SystemClock:

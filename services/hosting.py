@@ -61,10 +61,10 @@ class Bell:
                 log.warning("listening again", error=str(error))
                 await asyncio.sleep(IDLE / 2)
 
-    async def wait(self, timeout: float = IDLE) -> None:
+    async def wait(self, longest: float = IDLE) -> None:
         """Until the bell rings, or the time is over."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(max(timeout, 0)):
+            async with asyncio.timeout(max(longest, 0)):
                 await self._rung.wait()
         self._rung.clear()
 

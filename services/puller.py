@@ -31,7 +31,9 @@ class Taken:
 class Puller:
     """One durable consumer. Messages come in stream order; a restart begins after the last acknowledged one."""
 
-    def __init__(self, bus: Bus, stream: str, durable: str, filters: tuple[str, ...] = (), *, ahead: int = 1024) -> None:
+    def __init__(
+        self, bus: Bus, stream: str, durable: str, filters: tuple[str, ...] = (), *, ahead: int = 1024
+    ) -> None:
         self._bus, self._stream, self._durable, self._filters = bus, stream, durable, filters
         self._ahead = ahead
         self._arrived: deque[Msg] = deque()

@@ -52,7 +52,7 @@ class Registry:
         return tuple(view for aggregate in self.aggregates for view in aggregate.views)
 
     def with_aggregates(self, more: Iterable[Aggregate]) -> "Registry":
-        """This registry and more aggregates."""
+        """The same registry with more aggregates."""
         return Registry((*self.aggregates, *more))
 
 

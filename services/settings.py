@@ -25,6 +25,8 @@ class Settings(BaseSettings):
     api_host: str = Field("127.0.0.1", description="address the HTTP API listens on")
     api_port: Annotated[int, Field(ge=0, le=65535)] = Field(0, description="port of the HTTP API; 0 takes a free one")
     subject_prefix: str = Field("", description="put before every NATS subject and stream name, for shared servers")
-    replicas: Annotated[int, Field(ge=1, le=5)] = Field(1, description="copies of each JetStream stream; 3 in production")
+    replicas: Annotated[int, Field(ge=1, le=5)] = Field(
+        1, description="copies of each JetStream stream; 3 in production"
+    )
     batch: Annotated[int, Field(ge=1, le=2000)] = Field(512, description="most commands in one intake transaction")
     log_level: str = Field("INFO", description="level of the structured log on standard error")

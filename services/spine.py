@@ -96,7 +96,7 @@ class Spine:
         """Step every service until none has anything to do.
 
         Intake is the only writer, so a round in which no service sent a command ends at the head of the log. The
-        projector steps once the warning service is quiet, before the timekeeper reads its limits: it takes whole batches.
+        projector steps once the warning service is quiet, before the timekeeper reads its limits, on whole batches.
         """
         await self.timekeeper.step()
         while True:

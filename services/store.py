@@ -20,7 +20,9 @@ class Store:
     recorder: LogRecorder
 
     @classmethod
-    def open(cls, dsn: str, registry: Registry = REGISTRY, *, application: str = "sauro", pool_size: int = 1) -> "Store":
+    def open(
+        cls, dsn: str, registry: Registry = REGISTRY, *, application: str = "sauro", pool_size: int = 1
+    ) -> "Store":
         """Connect as the application's role. Migrations must have run."""
         store = datastore(dsn, pool_size=pool_size, application=application)
         return cls(dsn, registry, EventCodec(registry.contracts), store, LogRecorder(store))

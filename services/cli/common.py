@@ -33,10 +33,14 @@ def located(data: Path | None) -> Settings:
         return settings
     folder = data or settings.data
     if folder is None:
-        raise CommandFailed("no engines given: set SAURO_POSTGRES and SAURO_NATS, or name a running instance with --data DIR")
+        raise CommandFailed(
+            "no engines given: set SAURO_POSTGRES and SAURO_NATS, or name a running instance with --data DIR"
+        )
     file = folder / ADDRESSES
     if not file.exists():
-        raise CommandFailed(f"nothing runs on {folder} ({ADDRESSES} is missing); start it with: sauro up --data {folder}")
+        raise CommandFailed(
+            f"nothing runs on {folder} ({ADDRESSES} is missing); start it with: sauro up --data {folder}"
+        )
     addresses = json.loads(file.read_text(encoding="utf-8"))
     return settings.model_copy(update={"postgres": addresses["postgres"], "nats": addresses["nats"]})
 

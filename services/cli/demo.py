@@ -10,7 +10,7 @@ import typer
 
 def demo(
     seed: Annotated[int, typer.Option(help="The same seed gives the same log.")] = 7,
-    until: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Last simulated day.")] = datetime(2027, 9, 30),
+    until: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Last simulated day.")] = datetime(2027, 9, 30),  # noqa: DTZ001 - a day, not an instant
     scale: Annotated[int, typer.Option(min=1, max=100, help="Multiplies the sample tasks.")] = 1,
     headless: Annotated[bool, typer.Option("--headless", help="Exit at the end instead of serving the API.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures of the run to this file.")] = None,
@@ -27,5 +27,7 @@ def demo(
         asyncio.run(run_demo(options, engines.addresses))
         if headless:
             return
-        settings = Settings().model_copy(update={"postgres": engines.addresses.postgres, "nats": engines.addresses.nats})
+        settings = Settings().model_copy(
+            update={"postgres": engines.addresses.postgres, "nats": engines.addresses.nats}
+        )
         asyncio.run(run(settings, ("api",), []))

@@ -29,7 +29,10 @@ def events(
 
 
 def send(
-    file: Annotated[str, typer.Argument(help="A file with one command, a JSON array of commands, or one a line; - for standard input.")],
+    file: Annotated[
+        str,
+        typer.Argument(help="A file with one command, a JSON array of commands, or one a line; - for standard input."),
+    ],
     data: DataOption = None,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the receipts.", min=0.1)] = 60.0,
     as_json: JsonOption = False,

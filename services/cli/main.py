@@ -28,13 +28,19 @@ app.add_typer(contracts.app, name="contracts")
 
 def configure_logging(level: str) -> None:
     """Structured logs on standard error: for people on a terminal, JSON lines elsewhere."""
-    renderer = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+    renderer = (
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if sys.stderr.isatty()
+        else structlog.processors.JSONRenderer()
+    )
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info if not sys.stderr.isatty() else structlog.processors.StackInfoRenderer(),
+            structlog.processors.format_exc_info
+            if not sys.stderr.isatty()
+            else structlog.processors.StackInfoRenderer(),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
@@ -48,7 +54,9 @@ def options(
 ) -> None:
     """Settings come from the environment (SAURO_POSTGRES, SAURO_NATS, SAURO_DATA, SAURO_API_PORT …)."""
     if log_level.upper() not in logging.getLevelNamesMapping():
-        raise typer.BadParameter(f"'{log_level}' is not a level; use DEBUG, INFO, WARNING or ERROR", param_hint="--log-level")
+        raise typer.BadParameter(
+            f"'{log_level}' is not a level; use DEBUG, INFO, WARNING or ERROR", param_hint="--log-level"
+        )
     configure_logging(log_level)
 
 

@@ -63,7 +63,9 @@ def rebuild(
     with opened_store(data) as store, Progress(*columns, transient=True, console=Console(stderr=True)) as progress:
         bar = progress.add_task("building", total=None)
         try:
-            found = build(store, names or None, lambda at, head: progress.update(bar, completed=at, total=head), switch=switch)
+            found = build(
+                store, names or None, lambda at, head: progress.update(bar, completed=at, total=head), switch=switch
+            )
         except UnknownReadModel as error:
             raise CommandFailed(str(error)) from None
     if as_json:

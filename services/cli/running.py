@@ -38,11 +38,15 @@ def engines(settings: Settings, data: Path | None) -> Iterator[Settings]:
 
 
 def up(
-    data: Annotated[Path | None, typer.Option(help="Keep the data in this folder; without it, it is thrown away.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Keep the data in this folder; without it, it is thrown away.")
+    ] = None,
     addresses: Annotated[
         Path | None, typer.Option(help="Write the addresses of API, NATS and PostgreSQL as JSON once all is ready.")
     ] = None,
-    processes: Annotated[bool, typer.Option("--processes", help="One process a service instead of one for all.")] = False,
+    processes: Annotated[
+        bool, typer.Option("--processes", help="One process a service instead of one for all.")
+    ] = False,
     port: Annotated[int | None, typer.Option(help="Port of the HTTP API; a free one by default.")] = None,
 ) -> None:
     """Run all services on embedded or configured engines with the system clock, until Ctrl-C."""
@@ -63,7 +67,9 @@ def up(
 
 def serve(
     service: Annotated[str, typer.Argument(help=f"One of {', '.join(SERVICES)}.")],
-    addresses: Annotated[Path | None, typer.Option(help="Write the service's addresses as JSON once it is ready.")] = None,
+    addresses: Annotated[
+        Path | None, typer.Option(help="Write the service's addresses as JSON once it is ready.")
+    ] = None,
 ) -> None:
     """Run one service on the engines named by SAURO_POSTGRES and SAURO_NATS: one process a service, for production."""
     if service not in SERVICES:
@@ -96,7 +102,9 @@ async def run(settings: Settings, services: Sequence[str], files: Sequence[Path]
             await announced
 
 
-async def _announce(ready: asyncio.Event, api: object, settings: Settings, files: Sequence[Path], *, quiet: bool) -> None:
+async def _announce(
+    ready: asyncio.Event, api: object, settings: Settings, files: Sequence[Path], *, quiet: bool
+) -> None:
     await ready.wait()
     found = {"api": api() if callable(api) else None, "nats": settings.nats, "postgres": settings.postgres}
     for file in files:

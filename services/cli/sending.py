@@ -21,7 +21,9 @@ Message = tuple[str, str, str, bytes]
 Key = tuple[str, str]
 
 
-async def send_and_wait(settings: Settings, messages: Sequence[Message], timeout: float = 60.0) -> dict[Key, dict[str, Any]]:
+async def send_and_wait(
+    settings: Settings, messages: Sequence[Message], patience: float = 60.0
+) -> dict[Key, dict[str, Any]]:
     """Publish commands and collect their receipts by (source, id). Raises CommandFailed when receipts stay out."""
     assert settings.nats is not None
     bus = await Bus.connect(settings.nats, Names(settings.subject_prefix), name="sauro-send")
@@ -43,8 +45,10 @@ async def send_and_wait(settings: Settings, messages: Sequence[Message], timeout
             for source in sorted({source for source, _, _, _ in messages}):
                 await bus.client.subscribe(bus.names.receipt(source), cb=on_receipts)
             await bus.client.flush()
-            await bus.publish_all([(bus.names.command(source, programme), data, None) for source, programme, _, data in messages])
-            async with asyncio.timeout(timeout):
+            await bus.publish_all(
+                [(bus.names.command(source, programme), data, None) for source, programme, _, data in messages]
+            )
+            async with asyncio.timeout(patience):
                 while not complete.is_set():
                     progress.update(bar, completed=len(receipts))
                     with suppress(TimeoutError):
@@ -53,7 +57,7 @@ async def send_and_wait(settings: Settings, messages: Sequence[Message], timeout
         except TimeoutError:
             missing = len(wanted) - len(receipts)
             raise CommandFailed(
-                f"{missing} of {len(wanted)} receipts did not come within {timeout:.0f} s; the commands are kept in COMMANDS, "
+                f"{missing} of {len(wanted)} receipts did not come within {patience:.0f} s; the commands are kept in COMMANDS, "
                 "is intake running?"
             ) from None
         finally:

@@ -70,7 +70,7 @@ class EventCodec:
         )
         if event.policy_version is not None:
             attributes["policyversion"] = event.policy_version
-        data = event.data.__pydantic_serializer__.to_json(event.data, exclude_none=True)
+        data: bytes = event.data.__pydantic_serializer__.to_json(event.data, exclude_none=True)
         return orjson.dumps(attributes)[1:-1] + b',"data":' + data + b"}"
 
     @staticmethod
@@ -96,7 +96,10 @@ class EventCodec:
             occurred_at=_parse_instant(document["time"]),
             recorded_at=_parse_instant(document["recordedtime"]),
             actor=_actor(
-                document["actorpost"], document["actorunit"], document.get("actoronbehalf"), document.get("actorauthority")
+                document["actorpost"],
+                document["actorunit"],
+                document.get("actoronbehalf"),
+                document.get("actorauthority"),
             ),
             organisation=document["organisation"],
             programme=document["programme"],

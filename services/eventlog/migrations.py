@@ -12,7 +12,9 @@ def migrate(dsn: str) -> list[str]:
     applied: list[str] = []
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
-        connection.execute("CREATE TABLE IF NOT EXISTS sauro_migrations (name text PRIMARY KEY, at timestamptz DEFAULT now())")
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS sauro_migrations (name text PRIMARY KEY, at timestamptz DEFAULT now())"
+        )
         done = {row[0] for row in connection.execute("SELECT name FROM sauro_migrations")}
         for script in sorted((files("deploy") / "migrations").iterdir(), key=lambda path: path.name):
             if script.name in done or not script.name.endswith(".sql"):

@@ -69,6 +69,8 @@ class ReceiptRow:
 
 @dataclass(frozen=True, slots=True)
 class SealedText:
+    """The words of an erasable text, with the salt of the hash in the log."""
+
     ref: str
     salt: bytes
     words: str
@@ -88,7 +90,9 @@ class Append:
 
 def datastore(dsn: str, *, pool_size: int = 2, application: str = "sauro") -> PostgresDatastore:
     """The library's datastore for a libpq connection string; every connection acts as the application's role."""
-    info: dict[str, Any] = conninfo_to_dict(dsn, application_name=application, options="-c role=sauro_app -c timezone=UTC")
+    info: dict[str, Any] = conninfo_to_dict(
+        dsn, application_name=application, options="-c role=sauro_app -c timezone=UTC"
+    )
     store = PostgresDatastore(
         dbname=info.pop("dbname", "postgres"),
         host=info.pop("host", "localhost"),
@@ -104,6 +108,9 @@ def datastore(dsn: str, *, pool_size: int = 2, application: str = "sauro") -> Po
     )
     assert isinstance(store.pool.kwargs, dict)
     store.pool.kwargs.update(info)
+    store.pool.reconnect_timeout = (
+        2.0  # the pause before the next try doubles up to this; the library's is five minutes
+    )
     return store
 
 
@@ -203,9 +210,7 @@ class LogRecorder(PostgresApplicationRecorder):
             "COPY log.receipts (receipt, source, command_id, outcome, digest, recorded_at, first_position, event_count,"
             " version, refusal) FROM STDIN (FORMAT BINARY)"
         ) as copy:
-            copy.set_types(
-                ["int8", "text", "text", "int2", "bytea", "timestamptz", "int8", "int4", "int8", "jsonb"]
-            )
+            copy.set_types(["int8", "text", "text", "int2", "bytea", "timestamptz", "int8", "int4", "int8", "jsonb"])
             for number, row in enumerate(batch.receipts, head.receipt + 1):
                 copy.write_row(
                     (

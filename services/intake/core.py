@@ -9,7 +9,7 @@ from datetime import datetime
 
 import structlog
 
-from contracts.receipts import Receipt, Refusal
+from contracts.receipts import Outcome, Receipt, Refusal
 from domain.kernel import SYSTEM_SOURCES, StreamNotLoaded
 from services.clock import Clock
 from services.eventlog.codec import EventCodec
@@ -184,7 +184,7 @@ def _key(found: Readable | Unreadable) -> Key | None:
 
 
 def _row(key: Key, found: Readable | Unreadable, what: Decided) -> ReceiptRow:
-    refused = "unreadable" if isinstance(found, Unreadable) else "rejected"
+    refused: Outcome = "unreadable" if isinstance(found, Unreadable) else "rejected"
     return ReceiptRow(
         source=key[0],
         command_id=key[1],

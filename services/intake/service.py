@@ -12,6 +12,7 @@ import orjson
 import structlog
 from eventsourcing.persistence import PersistenceError
 from nats.errors import Error as NatsError
+from nats.errors import MsgAlreadyAckdError
 
 from contracts.receipts import Receipt
 from services.bus import Bus
@@ -66,7 +67,7 @@ class IntakeService:
 
     async def _acknowledge(self, taken: Sequence[Taken]) -> None:
         for item in taken:
-            if not item.message._ackd:
+            with suppress(MsgAlreadyAckdError):  # the batch may have been acknowledged before trouble came
                 await item.message.ack()
 
     async def _publish(self, answered: Answered) -> None:

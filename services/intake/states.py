@@ -34,7 +34,9 @@ class Folder:
         self.deciders = {decider.name: decider for decider in deciders}
         self._adapters = {name: TypeAdapter(decider.state) for name, decider in self.deciders.items()}
         self._fingerprints = {
-            name: sha256(orjson.dumps(adapter.json_schema(mode="serialization"), option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+            name: sha256(
+                orjson.dumps(adapter.json_schema(mode="serialization"), option=orjson.OPT_SORT_KEYS)
+            ).hexdigest()[:16]
             for name, adapter in self._adapters.items()
         }
 

@@ -10,11 +10,11 @@ from contracts.base import Command
 from contracts.envelope import Actor
 from contracts.limits import CalendarDay
 from contracts.programme import EscalationPolicy
+from services.outgoing import Outgoing, to_json
 from services.programmes import definitions
 from services.programmes.directory import Directory, directory
 from services.programmes.model import ProgrammeFile
 from services.programmes.obligations import planned_obligations
-from services.outgoing import Outgoing, to_json
 from services.programmes.roster import Roster
 from services.programmes.staffing import staffing
 from services.programmes.tasks import planned_tasks

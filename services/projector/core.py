@@ -14,7 +14,7 @@ from psycopg import Cursor
 
 from domain.kernel import Recorded
 from projections.model import ReadModel
-from projections.status import clear_quarantine, positions, quarantine
+from projections.status import clear_quarantine, forget_positions, positions, quarantine
 from projections.tables import CannotApply, create_tables, drop_tables, fold_batch, write_fold
 from services.clock import Clock
 from services.store import Store
@@ -73,6 +73,7 @@ class Projector:
             for model in models:
                 if tracked_name(model) not in known:
                     drop_tables(cursor, self._schema, model)
+                    forget_positions(cursor, model.name)
             create_tables(cursor, self._schema, models, self._store.registry.views)
             clear_quarantine(cursor)
         self._positions = {model.name: known.get(tracked_name(model), 0) for model in models}
@@ -130,11 +131,17 @@ class Projector:
             if before:
                 self._apply_alone(model, before)
             self._stopped.add(model.name)
-            log.error(
-                "event quarantined", model=model.name, position=failed.event.position, stream=failed.event.stream, error=str(failed)
+            log.exception(
+                "event quarantined",
+                model=model.name,
+                position=failed.event.position,
+                stream=failed.event.stream,
+                error=str(failed),
             )
             with self._store.recorder.transaction() as cursor:
-                quarantine(cursor, model.name, failed.event.position, failed.event.stream, str(failed), self._clock.now())
+                quarantine(
+                    cursor, model.name, failed.event.position, failed.event.stream, str(failed), self._clock.now()
+                )
 
     def progress(self) -> tuple[Progress, ...]:
         """Where each model stands."""

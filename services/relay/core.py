@@ -28,7 +28,9 @@ class EventsAhead(Exception):
 class Relay:
     """One active relay an installation."""
 
-    def __init__(self, store: Store, bus: Bus, published: Callable[[Sequence[Notification]], None] | None = None) -> None:
+    def __init__(
+        self, store: Store, bus: Bus, published: Callable[[Sequence[Notification]], None] | None = None
+    ) -> None:
         self._store, self._bus, self._published = store, bus, published
         self._stream = bus.names.stream("EVENTS")
         self._position: int | None = None

@@ -20,7 +20,9 @@ class Answers:
     def _of(self, stream: str) -> tuple[Warned, Staff]:
         return self.desk.world.warning(stream), Staff(self.desk.world, stream.split("/")[1])
 
-    def _send(self, stream: str, staff: Staff, command: Command, post: str, texts: dict[str, str] | None = None) -> None:
+    def _send(
+        self, stream: str, staff: Staff, command: Command, post: str, texts: dict[str, str] | None = None
+    ) -> None:
         self.desk.send("OSS", stream, command, staff.actor(post), organisation=staff.organisation, texts=texts)
 
     def delivered(self, stream: str) -> None:

@@ -1,4 +1,4 @@
-"""What changes in the course of a run: staff, units, authorities, calendar, policy, regimes, and reports asked for ad hoc."""
+"""What changes in the course of a run: staff, units, authorities, calendar, policy, regimes, and ad hoc reports."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -139,7 +139,9 @@ class Changes:
     def _weekly(self, code: str, start: dt.date, end: dt.date) -> None:
         """Switch the weekly report on for a phase whose text names it (R-172)."""
         due = DueRule(frequency="weekly", boundary="before", weekday=3, time=dt.time(15))
-        self._define(code, "R-W", {"active": True, "due": due, "start": start, "end": end}, "báo cáo tuần của giai đoạn")
+        self._define(
+            code, "R-W", {"active": True, "due": due, "start": start, "end": end}, "báo cáo tuần của giai đoạn"
+        )
 
     def _date_regimes(self, code: str) -> None:
         """Name the day the source leaves open for weekly, monthly and quarterly reports (R-169)."""

@@ -6,8 +6,11 @@ from random import Random
 
 @dataclass(frozen=True)
 class Character:
-    """Habits of a unit. `finish` is the share of the time given after which a task is handed in, from and to; the others
-    are probabilities, and `pace` multiplies every reaction time."""
+    """Habits of a unit.
+
+    `finish` is the share of the time given after which a task is handed in, from and to; `pace` multiplies every
+    reaction time; the others are probabilities.
+    """
 
     name: str
     pace: float

@@ -13,6 +13,7 @@ from services.simulation.desk import Desk
 from services.simulation.mistakes import Mistakes
 from services.simulation.phases import Phases
 from services.simulation.reports import Reports
+from services.simulation.reviews import Reviews
 from services.simulation.samples import Samples
 from services.simulation.slots import Slots
 from services.simulation.tasks import Tasks
@@ -38,17 +39,18 @@ class Departments:
     def __post_init__(self) -> None:
         desk = self.desk = Desk(self.world, Random(self.seed), self.slots)  # noqa: S311
         self.tasks, self.reports, self.answers = Tasks(desk), Reports(desk), Answers(desk)
-        self.phases = Phases(desk, self.tasks)
+        self.reviews, self.phases = Reviews(desk), Phases(desk, self.tasks)
         self.changes = Changes(desk, self.reports)
         self.samples = Samples(desk, PLAYED, self.until, self.scale)
         self.mistakes = Mistakes(desk, PLAYED)
         self._reactions = {
             ("assignment", "TaskAssigned"): self.tasks.assigned,
-            ("assignment", "ResultSubmitted"): self.tasks.submitted,
+            ("assignment", "ResultSubmitted"): self.reviews.submitted,
             ("assignment", "ResultReturned"): self.tasks.returned,
-            ("assignment", "MatterReferredUp"): self.tasks.referred,
-            ("assignment", "ExtensionRequested"): self.tasks.extension_asked,
-            ("assignment", "AssignmentMarkedAtRisk"): self.tasks.at_risk,
+            ("assignment", "MatterReferredUp"): self.reviews.referred,
+            ("assignment", "ExtensionRequested"): self.reviews.extension_asked,
+            ("assignment", "AssignmentMarkedAtRisk"): self.reviews.at_risk,
+            ("assignment", "DifficultyRaised"): self.reviews.difficulty_raised,
             ("obligation", "ObligationDeclared"): self.reports.declared,
             ("obligation", "DueConfigured"): self.reports.due_configured,
             ("obligation", "ObligationSubmitted"): self.reports.submitted,
@@ -64,7 +66,6 @@ class Departments:
         """Read what was imported, and plan what will change."""
         self.changes.plan()
         self._plan_last_phases()
-        self.desk.slot = -1
         self.follow()
 
     def follow(self) -> None:
@@ -88,8 +89,9 @@ class Departments:
 
     def act(self, slot: int) -> list[tuple[str, str, bytes]]:
         """All that goes out in a half-day: sender, programme, bytes."""
+        self.desk.turn_to(slot)
         self.follow()
-        self.desk.work(slot)
+        self.desk.work()
         self.samples.release()
         self.mistakes.make()
         messages = [(source, out.programme, to_json(out, source)) for source, out in self.desk.outbox]

@@ -50,18 +50,21 @@ class Desk:
         self._count += 1
         heapq.heappush(self._agenda, (max(slot, self.slot), self._count, stream, act, args))
 
-    def work(self, slot: int) -> list[tuple[str, Outgoing]]:
-        """Everything due in this half-day, in the order it was put on the agenda."""
+    def turn_to(self, slot: int) -> None:
+        """Begin a half-day with nothing to send."""
         self.slot, self.now = slot, self.slots.at[slot]
         self.outbox, self.raw = [], []
         self._touched.clear()
+
+    def work(self) -> None:
+        """Everything due in this half-day, in the order it was put on the agenda."""
+        slot = self.slot
         while self._agenda and self._agenda[0][0] <= slot:
             _, number, stream, act, args = heapq.heappop(self._agenda)
             if stream in self._touched:
                 heapq.heappush(self._agenda, (slot + 1, number, stream, act, args))
             else:
                 act(stream, *args)
-        return self.outbox
 
     def send(
         self,

@@ -50,7 +50,9 @@ class Mistakes:
         )
         kinds[(self._number - 1) % len(kinds)](staff)
 
-    def _wrong(self, staff: Staff, stream: str, command: Command, actor: Actor, ago: dt.timedelta | None = None) -> None:
+    def _wrong(
+        self, staff: Staff, stream: str, command: Command, actor: Actor, ago: dt.timedelta | None = None
+    ) -> None:
         self.desk.send(
             "OSS", stream, command, actor, organisation=staff.organisation, ago=ago or dt.timedelta(), wrong=True
         )

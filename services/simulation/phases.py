@@ -75,7 +75,7 @@ class Phases:
         if state.status not in _OPEN:
             return
         due = None
-        if state.overdue and desk.chance(0.4):
+        if state.overdue and state.content.parent is None and desk.chance(0.4):
             due = Due(day=local_date(desk.now) + timedelta(days=desk.rng.randint(20, 60)))
         command = CarryOverAssignment(to_phase=following, due=due, reason="chưa hoàn thành trong giai đoạn")
         desk.send("DMS", task, command, staff.office, organisation=staff.organisation)
@@ -116,7 +116,11 @@ class Phases:
         good = tuple(u for u in units if desk.character(staff.organisation, u).name == "diligent")[:3]
         bad = tuple(u for u in units if desk.character(staff.organisation, u).name == "silent")[:2]
         praise = ApproveCommendationList(entries=good) if good else DeclareNilReturn(list="commendation")
-        blame = ApproveAccountabilityList(entries=bad) if bad and desk.chance(0.5) else DeclareNilReturn(list="accountability")
+        blame = (
+            ApproveAccountabilityList(entries=bad)
+            if bad and desk.chance(0.5)
+            else DeclareNilReturn(list="accountability")
+        )
         self._send(stream, praise, staff.director)
         self._send(stream, blame, staff.director)
         desk.put_off(desk.rng.randint(4, 12), stream, self._close)
@@ -139,7 +143,9 @@ class Phases:
 
     def _correct(self, stream: str) -> None:
         if self.desk.world.phase(stream).status == "closed":
-            command = CorrectClosedPhase(figure="số nhiệm vụ hoàn thành", was="41", now="40", reason="trùng một nhiệm vụ")
+            command = CorrectClosedPhase(
+                figure="số nhiệm vụ hoàn thành", was="41", now="40", reason="trùng một nhiệm vụ"
+            )
             self._send(stream, command, self._staff(stream).office)
 
     def opened(self, stream: str) -> None:
@@ -158,7 +164,9 @@ class Phases:
         """Open a phase without end day by decision before its date, so that it can be reviewed for the year (R-051)."""
         if self.desk.world.phase(stream).status != "planned":
             return
-        command = OpenPhase(reason="quyết định mở sớm để chuẩn bị", missing_review_reason="giai đoạn trước chưa kết thúc")
+        command = OpenPhase(
+            reason="quyết định mở sớm để chuẩn bị", missing_review_reason="giai đoạn trước chưa kết thúc"
+        )
         self._send(stream, command, self._staff(stream).director)
         self.desk.put_off(2, stream, self.review_year)
 

@@ -152,7 +152,7 @@ class Reports:
         self.desk.put_off(self.desk.rng.randint(1, 4), stream, self._judge)
 
     def _acceptor(self, state: Obligation, staff: Staff) -> Actor | None:
-        """A post that may accept: the office, the director, the aggregator's or addressee's head; never the submitter."""
+        """A post that may accept: office, director, the aggregator's or addressee's head; never the submitter."""
         found = [staff.office, staff.director]
         found += [staff.head(unit) for unit in (state.duty.aggregator, state.duty.addressee) if unit]
         submitter = state.submission.post if state.submission else ""

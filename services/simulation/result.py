@@ -19,7 +19,6 @@ from services.simulation.world import World
 from services.spine import Spine
 from services.store import Store
 
-
 _CHUNK = 2000
 
 

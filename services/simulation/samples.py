@@ -140,5 +140,3 @@ def part_of(content: TaskContent, person: str, due: date, parent: str, *, mandat
             "sample_fields": SAMPLE,
         }
     )
-
-

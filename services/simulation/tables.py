@@ -191,8 +191,8 @@ def _summary(console: Console, document: dict[str, Any], *, relaxed: bool) -> No
     commands, warnings = document["commands"], document["warnings"]
     equal = all(p["checksum"] == p["rebuilt_checksum"] for p in document["projections"])
     console.print(
-        f"\n{document['virtual_days']} ngày trong {document['elapsed_s']:.0f} giây: {document['events']} sự kiện; lệnh được"
-        f" nhận {commands['accepted']}, từ chối {commands['rejected']}, trùng {commands['duplicate']}; cảnh báo"
+        f"\n{document['virtual_days']} ngày trong {document['elapsed_s']:.0f} giây: {document['events']} sự kiện;"
+        f" lệnh được nhận {commands['accepted']}, từ chối {commands['rejected']}, trùng {commands['duplicate']}; cảnh báo"
         f" {warnings['raised']}, lên cấp {warnings['escalated']}, đang mở {warnings['open']}.",
         highlight=False,
     )

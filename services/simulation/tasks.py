@@ -1,31 +1,23 @@
-"""How departments work on tasks (appendix 3.1): each act looks at the task first, does one thing, and plans the next."""
+"""How departments work on tasks (appendix 3.1): each act looks at the task, does one thing, and plans the next."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Literal
 
 from contracts.assignment import (
     AcknowledgeAssignment,
     AmendAssignment,
-    ApproveExtension,
     AssignTask,
     CancelAssignment,
-    ClearRisk,
     CloseUnfinished,
     Due,
     Evidence,
-    MarkAtRisk,
     RaiseDifficulty,
     ReachMilestone,
-    RecordHigherDecision,
     ReferMatterUp,
-    RefuseExtension,
     ReportProgress,
     RequestExtension,
     ResumeAssignment,
-    ReturnResult,
-    SignOffCompletion,
     StartWork,
     SubmitResult,
     SuspendAssignment,
@@ -45,7 +37,6 @@ from services.simulation.wording import (
     MATTERS,
     NOTES,
     PROPOSALS,
-    RETURN_REASONS,
     WORKS,
 )
 
@@ -88,7 +79,7 @@ class Tasks:
 
     def assigned(self, stream: str) -> None:
         """A task has come in: decide how it will go."""
-        state, staff, character = self._of(stream)
+        state, _, character = self._of(stream)
         desk, rng = self.desk, self.desk.rng
         begun = desk.now
         end = state.current.at if state.current else begun + _WHOLE_RUN * (0.6 + rng.random())
@@ -170,10 +161,15 @@ class Tasks:
             if desk.chance(0.7):
                 texts["proposal"] = rng.choice(PROPOSALS)
             self._send(stream, staff, RaiseDifficulty(field="PROGRESS", what=_BESIDE), unit, texts=texts)
-            desk.put_off(rng.randint(2, 6), stream, self._mark_at_risk)
         elif way < 0.085 and state.referred_to is None and (above := staff.role("level_above")):
-            self._send(stream, staff, ReferMatterUp(addressee=above.post, matter=_BESIDE), unit, texts={"matter": rng.choice(MATTERS)})
-        elif way < 0.13 and state.extension is None and state.current is not None:
+            self._send(
+                stream,
+                staff,
+                ReferMatterUp(addressee=above.post, matter=_BESIDE),
+                unit,
+                texts={"matter": rng.choice(MATTERS)},
+            )
+        elif way < 0.13 and self._may_ask(state):
             self._ask_extension(stream, state, staff)
         elif way < 0.16:
             return self._delegate(stream, state, staff)
@@ -198,7 +194,7 @@ class Tasks:
             if state.current is not None and desk.now > state.current.at + timedelta(days=25) and desk.chance(0.5):
                 self.close_unfinished(stream)
                 return
-        elif late and state.extension is None and state.extensions == 0 and desk.chance(0.22):
+        elif late and self._may_ask(state) and state.extensions == 0 and desk.chance(0.22):
             self._ask_extension(stream, state, staff)
         elif state.referred_to is None:
             hours = desk.rng.choice((3, 15, 18, 40)) if desk.chance(character.entered_late) else 0
@@ -208,6 +204,11 @@ class Tasks:
             self._send(stream, staff, command, staff.clerk(str(state.unit)), texts=texts, ago=ago)
             return
         desk.put_off(desk.rng.randint(6, 14), stream, self._progress)
+
+    @staticmethod
+    def _may_ask(state: Assignment) -> bool:
+        """A sub-task keeps within its parent's limit (R-025)."""
+        return state.extension is None and state.current is not None and state.content.parent is None
 
     def _ask_extension(self, stream: str, state: Assignment, staff: Staff) -> None:
         assert state.current is not None
@@ -234,85 +235,10 @@ class Tasks:
         self._send(child, staff, AssignTask(content=content), staff.head(str(state.unit)))
         return True
 
-    def submitted(self, stream: str) -> None:
-        """A result came in: it will be reviewed."""
-        self.desk.put_off(self.desk.rng.randint(1, 7), stream, self._review)
-
-    def _review(self, stream: str) -> None:
-        state, staff, _ = self._of(stream)
-        desk = self.desk
-        if state.status != "under_review" or state.submission is None:
-            return
-        if self._waits(state):
-            desk.put_off(8, stream, self._review)
-            return
-        office = staff.office
-        if state.submissions < 3 and desk.chance(0.12):
-            self._send(stream, staff, ReturnResult(reason=desk.rng.choice(RETURN_REASONS)), office)
-            return
-        authority = str(state.content.authority)
-        signer = staff.holder(authority, desk.now, state.submission.post, state.content.coordinating_units)
-        if signer is None:
-            desk.put_off(10, stream, self._review)
-            return
-        self._send(stream, staff, SignOffCompletion(), signer, system="SIGN")
-
-    def _waits(self, state: Assignment) -> bool:
-        states = self.desk.world.states
-        children = (states[child] for child, needed in state.children.items() if needed)
-        return state.referred_to is not None or any(child.is_open for child in children)
-
     def returned(self, stream: str) -> None:
         """A result was sent back: it is handed in again."""
         self.plans[stream].finish = self.desk.now
         self.desk.put_off(self.desk.rng.randint(3, 10), stream, self._progress)
-
-    def referred(self, stream: str) -> None:
-        """A matter went up: the level above decides."""
-        self.desk.put_off(self.desk.rng.randint(5, 24), stream, self._decide)
-
-    def _decide(self, stream: str) -> None:
-        state, staff, _ = self._of(stream)
-        if state.referred_to is None or not state.is_open:
-            return
-        if state.status == "suspended":
-            self.desk.put_off(10, stream, self._decide)
-            return
-        decision: Literal["approved", "refused", "redirected"] = self.desk.rng.choice(_DECISIONS)
-        texts = {"note": self.desk.rng.choice(DIRECTIVES_UP)}
-        command = RecordHigherDecision(decision=decision)
-        self._send(stream, staff, command, staff.actor(state.referred_to), texts=texts)
-
-    def extension_asked(self, stream: str) -> None:
-        """An extension was asked for: the approver answers, sometimes after the limit."""
-        self.desk.put_off(self.desk.rng.randint(1, 9), stream, self._answer_extension)
-
-    def _answer_extension(self, stream: str) -> None:
-        state, staff, _ = self._of(stream)
-        approver = staff.role("extension_approver")
-        if state.extension is None or approver is None or approver.post == state.extension.post:
-            return
-        if state.status not in ("assigned", "acknowledged", "in_progress", "under_review"):
-            return
-        if self.desk.chance(0.65):
-            self._send(stream, staff, ApproveExtension(), approver, system="SIGN")
-        else:
-            self._send(stream, staff, RefuseExtension(reason="chưa đủ căn cứ gia hạn"), approver, system="SIGN")
-
-    def at_risk(self, stream: str) -> None:
-        """A task was found at risk: the office looks at it."""
-        if self.desk.chance(0.5):
-            self.desk.put_off(self.desk.rng.randint(6, 20), stream, self._clear_risk)
-
-    def _clear_risk(self, stream: str) -> None:
-        state, staff, _ = self._of(stream)
-        if state.at_risk is not None and state.status in ("assigned", "acknowledged", "in_progress", "under_review"):
-            self._send(stream, staff, ClearRisk(reason="đơn vị đã có biện pháp khắc phục"), staff.office)
-
-    def _mark_at_risk(self, stream: str) -> None:
-        state, staff, _ = self._of(stream)
-        if state.at_risk is None and state.status in ("acknowledged", "in_progress"):
-            self._send(stream, staff, MarkAtRisk(rule="open_difficulty"), staff.office)
 
     def _resume(self, stream: str) -> None:
         state, staff, _ = self._of(stream)
@@ -320,7 +246,7 @@ class Tasks:
             self._send(stream, staff, ResumeAssignment(reason="đã có hướng dẫn"), staff.office)
 
     def close_unfinished(self, stream: str) -> None:
-        """Close a task that will not be done, with cause and responsibility; partly done where the programme allows it."""
+        """Close a task that will not be done, with cause and responsibility; partly done where that is allowed."""
         state, staff, _ = self._of(stream)
         if not state.is_open or state.referred_to is not None or state.unit is None:
             return
@@ -335,10 +261,6 @@ class Tasks:
             volume=f"{state.percent} % khối lượng" if allowed else None,
         )
         self._send(stream, staff, command, staff.director, system="SIGN")
-
-
-_DECISIONS: tuple[Literal["approved", "refused", "redirected"], ...] = ("approved", "approved", "refused", "redirected")
-DIRECTIVES_UP = ("Đồng ý chủ trương.", "Giao đơn vị phối hợp với cơ quan chuyên môn.", "Thực hiện theo quy định hiện hành.")
 
 
 _BESIDE = TextRef(ref="0" * 36, digest="0" * 64)

@@ -3,8 +3,8 @@
 A row names what the appendix writes and which stored event counts for it. Where the design derives one fact from
 another there is no second event: `ReportDeadlineMissed`, `PhaseEndReached` and `AssignmentBecameOverdue` are
 `DeadlinePassed` of the obligation's limit, the phase's end and the task's limit; `MandatoryProductAccepted` is
-`ObligationAccepted` of that kind; `ItemCarriedOver` is `AssignmentCarriedOver`; the explanation's events are those of an
-obligation of that kind.
+`ObligationAccepted` of that kind; `ItemCarriedOver` is `AssignmentCarriedOver`; the explanation's events are those of
+an obligation of that kind.
 """
 
 from collections import Counter, defaultdict

@@ -36,7 +36,8 @@ def reactions(event: Recorded[Any]) -> list[Outgoing]:
     if data.key.kind in _SILENT:
         return []
     if data.key.kind == "warning_response_due":
-        found = [(event.stream, EscalateWarning(key=data.key))] if isinstance(data, DeadlinePassed) else []
+        climb = EscalateWarning(key=data.key)
+        found: list[tuple[str, Command]] = [(event.stream, climb)] if isinstance(data, DeadlinePassed) else []
     else:
         found = _about_subject(event, data)
     return [_command(event, subject, command, number) for number, (subject, command) in enumerate(found)]
@@ -57,7 +58,9 @@ def _about_subject(event: Recorded[Any], data: Any) -> list[tuple[str, Command]]
             return found
         case DeadlineRescheduled(warned=True):
             old = data.key.model_copy(update={"due_version": data.replaces})
-            return [(_warning(event, old, early=early), SupersedeWarning(reason="limit_moved")) for early in (True, False)]
+            return [
+                (_warning(event, old, early=early), SupersedeWarning(reason="limit_moved")) for early in (True, False)
+            ]
         case DeadlineMet(warned=True):
             both = (True, False) if data.after_passing else (True,)
             met = SupersedeWarning(reason="met_in_time")

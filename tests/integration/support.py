@@ -148,7 +148,9 @@ def stream(code: str, aggregate: str = "assignment") -> str:
     return f"{aggregate}/{PROG}/{code}"
 
 
-def task(unit: str = "PBCXB", due: date | None = date(2026, 6, 30), hour: time | None = None, **more: Any) -> TaskContent:
+def task(
+    unit: str = "PBCXB", due: date | None = date(2026, 6, 30), hour: time | None = None, **more: Any
+) -> TaskContent:
     """A six-clear task of a unit."""
     values: dict[str, Any] = {
         "person": f"{unit}-TP",

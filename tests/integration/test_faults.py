@@ -137,7 +137,9 @@ async def _connected(bus: Bus) -> None:
 async def _until(what: str, bus: Bus, holds: Callable[[], bool], patience: float = PATIENCE) -> None:
     """Wait for a condition on the database while nothing is under way on NATS; each look is a query, not a guess."""
     deadline = asyncio.get_running_loop().time() + patience
-    while not (await asyncio.to_thread(_safely, holds) and await _quiet(bus) and await asyncio.to_thread(_safely, holds)):
+    while not (
+        await asyncio.to_thread(_safely, holds) and await _quiet(bus) and await asyncio.to_thread(_safely, holds)
+    ):
         if asyncio.get_running_loop().time() > deadline:
             pytest.fail(f"gave up waiting until {what}")
 
@@ -208,7 +210,7 @@ async def _receipts(bus: Bus) -> dict[str, dict[str, Any]]:
     """First receipts by command id, read back from stream RECEIPTS."""
     found: dict[str, dict[str, Any]] = {}
     subscription = await bus.js.subscribe(bus.names.receipt(SOURCE), ordered_consumer=True)
-    pending = (await subscription.consumer_info()).num_pending + len(subscription._pending_queue._queue)  # type: ignore[attr-defined]
+    pending = ((await subscription.consumer_info()).num_pending or 0) + len(subscription._pending_queue._queue)  # type: ignore[attr-defined]
     while pending > 0:
         message = await subscription.next_msg(timeout=5)
         pending = message.metadata.num_pending

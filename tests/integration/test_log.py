@@ -122,7 +122,9 @@ def test_two_writers_at_once_leave_no_gap_and_lose_nothing(store: Store, dsn: st
         with another(dsn, f"writer-{number}") as own:
             desk = Desk.open(own, source=f"SENDER-{number}")
             for batch in range(each):
-                shared = EstablishUnit(unit=f"U-{number}-{batch}", name_vi="x", kind="division", valid_from=clock_at().now().date())
+                shared = EstablishUnit(
+                    unit=f"U-{number}-{batch}", name_vi="x", kind="division", valid_from=clock_at().now().date()
+                )
                 desk.assign(*(f"T-{number}-{batch}-{task}" for task in range(size - 1)))
                 desk.do(shared, f"organisation/{ORG}")  # both writers want this stream
         return each * size
@@ -197,7 +199,7 @@ def test_the_library_reads_the_log_as_its_own(store: Store) -> None:
         recorder.insert_events(found)
 
 
-WORDS = {"what": "Ông Nguyễn Văn A chưa giao hồ sơ", "proposal": "Bà Trần Thị B làm thay \"ngay\" \\ 100%"}
+WORDS = {"what": "Ông Nguyễn Văn A chưa giao hồ sơ", "proposal": 'Bà Trần Thị B làm thay "ngay" \\ 100%'}
 
 
 def with_texts(store: Store) -> Desk:
@@ -217,7 +219,10 @@ def test_words_that_may_name_people_are_beside_the_log(store: Store) -> None:
     for name, words in WORDS.items():
         row = kept[UUID(data[name]["ref"])]
         assert len(row["salt"]) == 16
-        assert data[name] == {"ref": str(row["ref"]), "digest": hashlib.sha256(row["salt"] + words.encode()).hexdigest()}
+        assert data[name] == {
+            "ref": str(row["ref"]),
+            "digest": hashlib.sha256(row["salt"] + words.encode()).hexdigest(),
+        }
     assert len({row["salt"] for row in kept.values()}) == len(kept)
     everything = b"".join(notification.state for notification in store.recorder.select_notifications(0, 1000))
     plain = everything.decode()
@@ -274,5 +279,7 @@ def test_followers_are_woken_by_what_is_committed(store: Store, dsn: str) -> Non
 
 def test_connections_act_as_the_application(store: Store) -> None:
     with store.recorder.transaction() as cursor:
-        row: DictRow | None = cursor.execute("SELECT current_user AS who, current_setting('TimeZone') AS zone").fetchone()
+        row: DictRow | None = cursor.execute(
+            "SELECT current_user AS who, current_setting('TimeZone') AS zone"
+        ).fetchone()
     assert row == {"who": "sauro_app", "zone": "UTC"}

@@ -37,9 +37,7 @@ class Chain:
                 self._send(sent.command, sent.subject, event)
 
     def _send(self, command: Any, subject: str, event: Recorded[Any]) -> None:
-        self.world.do(
-            command, subject, "SAURO", event.recorded_at, now=self.world.now, source="warning", unit="SAURO"
-        )
+        self.world.do(command, subject, "SAURO", event.recorded_at, now=self.world.now, source="warning", unit="SAURO")
 
     def until(self, instant: str | datetime, *, late: str | datetime | None = None) -> "Chain":
         """Fire each timer due up to an instant and settle what it leads to, each at its own time or all `late`."""
@@ -47,7 +45,9 @@ class Chain:
         end = local(instant)
         while due := self.world.next_due(end):
             at, stream, command = due
-            self.world.do(command, stream, "TIMEKEEPER", late or max(at, self.world.now), source="timekeeper", unit="SAURO")
+            self.world.do(
+                command, stream, "TIMEKEEPER", late or max(at, self.world.now), source="timekeeper", unit="SAURO"
+            )
             self.settle()
         return self
 

@@ -454,9 +454,7 @@ def test_r024_sign_off_needs_the_named_authority_then_and_now() -> None:
     refused(NotNow, at_work(), SignOffCompletion(), authority="KY")
     world.do(RevokeAuthority(grant="G-1", reason="x"), ORGANISATION, "GD", "2026-06-11T08:00")
     refused(AuthorityNotHeld, world, SignOffCompletion(), authority="KY", at="2026-06-11T07:00", now="2026-06-11T08:00")
-    narrow = GrantAuthority(
-        grant="G-3", post="GD", authority="KY", within_programme="OTHER", valid_from=day(1, 1)
-    )
+    narrow = GrantAuthority(grant="G-3", post="GD", authority="KY", within_programme="OTHER", valid_from=day(1, 1))
     world.do(narrow, ORGANISATION, "GD")
     refused(AuthorityNotHeld, world, SignOffCompletion(), authority="KY")
 
