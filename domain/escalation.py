@@ -99,6 +99,7 @@ def next_rung_after(ladder: Ladder, number: int) -> tuple[int, Rung] | None:
 def recipients(rung: Rung, subject: Subject, programme: Programme, organisation: Organisation) -> tuple[str, ...]:
     """The posts a rung calls, each once, in the policy's order. A role nobody plays falls to the coordinating office."""
     posts: list[str] = []
+    in_charge = programme.roles.get("coordinating_office") or programme.roles.get("director", ())
     for role in rung.recipients:
         found: tuple[str, ...]
         if role == "accountable":
@@ -108,5 +109,5 @@ def recipients(rung: Rung, subject: Subject, programme: Programme, organisation:
             found = (head,) if head else ()
         else:
             found = programme.roles.get(role, ())
-        posts.extend(found or programme.roles.get("coordinating_office", ()))
+        posts.extend(found or in_charge)
     return tuple(dict.fromkeys(posts))

@@ -75,6 +75,10 @@ class ProgrammeIsClosed(Refused):
     """A closed programme stays as it is (R-009)."""
 
 
+class NobodyInCharge(Refused):
+    """A programme has a coordinating office or a director, to whom everything falls that nobody else takes (R-146)."""
+
+
 class AlreadyIssued(Refused):
     """The programme has its issue date."""
 
@@ -106,6 +110,8 @@ def _register(request: Request[RegisterProgramme], state: Programme | None, cont
         raise AlreadyExists(f"{request.subject} is registered already")
     data, organisation = request.data, organisation_of(request, context)
     _check_roles(data.roles, organisation)
+    if not {"coordinating_office", "director"} & {holding.role for holding in data.roles}:
+        raise NobodyInCharge("name the posts of role coordinating_office or director", field="data.roles")
     _check_policy(data.policy, 1)
     for participant in data.participants:
         require_unit(organisation, participant.unit, context.now, "data.participants")

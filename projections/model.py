@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
 from hashlib import sha256
+from operator import attrgetter
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from contracts.base import Event
@@ -48,7 +49,7 @@ def _column(name: str, hint: Any) -> Column:
     return Column(name, _SQL_TYPES[get_origin(hint) or hint], nullable)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ReadModel:
     """A read model of one row type.
 
@@ -69,6 +70,16 @@ class ReadModel:
         """The columns of the table, in the row type's order."""
         hints = get_type_hints(self.row)
         return tuple(_column(field.name, hints[field.name]) for field in dataclasses.fields(self.row))
+
+    @cached_property
+    def fields_of(self) -> Callable[[Any], tuple[Any, ...]]:
+        """The values of a row in the columns' order."""
+        return attrgetter(*(column.name for column in self.columns))
+
+    @cached_property
+    def json_columns(self) -> tuple[int, ...]:
+        """Which columns hold lists, stored as jsonb."""
+        return tuple(index for index, column in enumerate(self.columns) if column.sql_type == "jsonb")
 
     @cached_property
     def fingerprint(self) -> str:

@@ -4,17 +4,20 @@ The SQL every read model shares. One transaction a batch; a row that changes sev
 history, so that each past position can be read.
 """
 
-import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
+import orjson
 from psycopg import Cursor
 from psycopg.sql import SQL, Composed, Identifier, Literal
 from psycopg.types.json import Jsonb
 
 from domain.kernel import Recorded
 from projections.model import Key, ReadModel, View
+
+COPY_FROM = 200
 
 
 class CannotApply(Exception):
@@ -90,6 +93,46 @@ class Fold:
             self.rows[key] = None if after is None else (after, event.position)
 
 
+@dataclass(frozen=True)
+class _Statements:
+    """The statements of one model in one schema, composed once."""
+
+    load: str
+    upsert: str
+    delete: str
+    close: str
+    copy: str
+
+
+@lru_cache(maxsize=256)
+def _statements(schema: str, model: ReadModel) -> _Statements:
+    types = {column.name: column.sql_type for column in model.columns}
+    key_arrays = SQL(", ").join(SQL("%s::{}[]").format(SQL(types[name])) for name in model.key)
+    key_names = SQL(", ").join(map(Identifier, model.key))
+    live, history = Identifier(schema, model.name), Identifier(schema, f"{model.name}_history")
+    selected = SQL(", ").join(SQL("t.{}").format(Identifier(column.name)) for column in model.columns)
+    names = [*types, "from_pos"]
+    arrays = [SQL("%s::{}[]").format(SQL(type_)) for type_ in (*types.values(), "bigint")]
+    rest = SQL(", ").join(SQL("{0} = excluded.{0}").format(Identifier(n)) for n in names if n not in model.key)
+    matches = SQL(" AND ").join(SQL("t.{0} = k.{0}").format(Identifier(name)) for name in model.key)
+    columns = SQL(", ").join(map(Identifier, names))
+    return _Statements(
+        load=SQL("SELECT {}, t.from_pos FROM unnest({}) AS k({}) JOIN {} t USING ({})")
+        .format(selected, key_arrays, key_names, live, key_names)
+        .as_string(),
+        upsert=SQL("INSERT INTO {} ({}) SELECT * FROM unnest({}) ON CONFLICT ({}) DO UPDATE SET {}")
+        .format(live, columns, SQL(", ").join(arrays), key_names, rest)
+        .as_string(),
+        delete=SQL("DELETE FROM {} t USING unnest({}) AS k({}) WHERE {}")
+        .format(live, key_arrays, key_names, matches)
+        .as_string(),
+        close=SQL("INSERT INTO {} ({}, to_pos) SELECT * FROM unnest({}, %s::bigint[])")
+        .format(history, columns, SQL(", ").join(arrays))
+        .as_string(),
+        copy=SQL("COPY {} ({}, to_pos) FROM STDIN").format(history, columns).as_string(),
+    )
+
+
 def load_rows(
     cursor: Cursor[Any], schema: str, model: ReadModel, keys: Sequence[Key]
 ) -> dict[Key, tuple[Any, int] | None]:
@@ -97,17 +140,7 @@ def load_rows(
     found: dict[Key, tuple[Any, int] | None] = dict.fromkeys(keys)
     if not keys:
         return found
-    types = {column.name: column.sql_type for column in model.columns}
-    arrays = SQL(", ").join(SQL("%s::{}[]").format(SQL(types[name])) for name in model.key)
-    names = SQL(", ").join(map(Identifier, model.key))
-    columns = SQL(", ").join(SQL("t.{}").format(Identifier(column.name)) for column in model.columns)
-    cursor.execute(
-        SQL("SELECT {}, t.from_pos FROM unnest({}) AS k({}) JOIN {} t USING ({})").format(
-            columns, arrays, names, Identifier(schema, model.name), names
-        ),
-        [list(values) for values in zip(*keys, strict=True)],
-        prepare=True,
-    )
+    cursor.execute(_statements(schema, model).load, [list(values) for values in zip(*keys, strict=True)], prepare=True)
     at = [[column.name for column in model.columns].index(name) for name in model.key]
     tuples = [column.sql_type == "jsonb" for column in model.columns]
     for record in cursor:
@@ -125,18 +158,10 @@ def _from_json(value: Any) -> Any:
 
 
 def _values(model: ReadModel, row: Any) -> list[Any]:
-    return [
-        Jsonb(_to_json(value)) if column.sql_type == "jsonb" and value is not None else value
-        for column, value in zip(model.columns, _fields(row), strict=True)
-    ]
-
-
-def _fields(row: Any) -> list[Any]:
-    return [getattr(row, field.name) for field in dataclasses.fields(row)]
-
-
-def _to_json(value: Any) -> Any:
-    return [_to_json(item) for item in value] if isinstance(value, tuple) else value
+    values = list(model.fields_of(row))
+    for index in model.json_columns:
+        values[index] = Jsonb(values[index], orjson.dumps)
+    return values
 
 
 def fold_batch(cursor: Cursor[Any], schema: str, model: ReadModel, events: Sequence[Recorded[Any]]) -> Fold:
@@ -160,45 +185,26 @@ def _keys(model: ReadModel, event: Recorded[Any]) -> Iterable[Key]:
 
 
 def write_fold(cursor: Cursor[Any], schema: str, fold: Fold) -> None:
-    """Write what a batch changed: upserts and deletes by set, closed versions by COPY."""
-    model = fold.model
+    """Write what a batch changed: upserts and deletes by set, closed versions by set or, when there are many, by COPY."""
+    model, statements = fold.model, _statements(schema, fold.model)
     changed = [known for key, known in fold.rows.items() if known is not None and known is not fold.before.get(key)]
     gone = [key for key, known in fold.rows.items() if known is None and fold.before.get(key) is not None]
     if changed:
-        cursor.execute(_upsert(schema, model), _by_column(model, changed), prepare=True)
+        cursor.execute(statements.upsert, _by_column(model, changed), prepare=True)
     if gone:
-        types = {column.name: column.sql_type for column in model.columns}
-        arrays = SQL(", ").join(SQL("%s::{}[]").format(SQL(types[name])) for name in model.key)
-        names = SQL(", ").join(map(Identifier, model.key))
-        matches = SQL(" AND ").join(SQL("t.{0} = k.{0}").format(Identifier(name)) for name in model.key)
-        cursor.execute(
-            SQL("DELETE FROM {} t USING unnest({}) AS k({}) WHERE {}").format(
-                Identifier(schema, model.name), arrays, names, matches
-            ),
-            [list(values) for values in zip(*gone, strict=True)],
-        )
-    if fold.closed:
-        names = SQL(", ").join(Identifier(column.name) for column in model.columns)
-        target = Identifier(schema, f"{model.name}_history")
-        with cursor.copy(SQL("COPY {} ({}, from_pos, to_pos) FROM STDIN").format(target, names)) as copy:
-            for row, from_pos, to_pos in fold.closed:
-                copy.write_row((*_values(model, row), from_pos, to_pos))
+        cursor.execute(statements.delete, [list(values) for values in zip(*gone, strict=True)], prepare=True)
+    if not fold.closed:
+        return
+    if len(fold.closed) < COPY_FROM:
+        cursor.execute(statements.close, _by_column(model, fold.closed), prepare=True)
+        return
+    with cursor.copy(statements.copy) as copy:
+        for row, from_pos, to_pos in fold.closed:
+            copy.write_row((*_values(model, row), from_pos, to_pos))
 
 
-def _upsert(schema: str, model: ReadModel) -> Composed:
-    names = [column.name for column in model.columns] + ["from_pos"]
-    types = [column.sql_type for column in model.columns] + ["bigint"]
-    arrays = SQL(", ").join(SQL("%s::{}[]").format(SQL(type_)) for type_ in types)
-    columns = SQL(", ").join(map(Identifier, names))
-    rest = [name for name in names if name not in model.key]
-    updates = SQL(", ").join(SQL("{0} = excluded.{0}").format(Identifier(name)) for name in rest)
-    return SQL("INSERT INTO {} ({}) SELECT * FROM unnest({}) ON CONFLICT ({}) DO UPDATE SET {}").format(
-        Identifier(schema, model.name), columns, arrays, SQL(", ").join(map(Identifier, model.key)), updates
-    )
-
-
-def _by_column(model: ReadModel, rows: Sequence[tuple[Any, int]]) -> list[list[Any]]:
-    values = [[*_values(model, row), from_pos] for row, from_pos in rows]
+def _by_column(model: ReadModel, rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
+    values = [[*_values(model, row), *positions] for row, *positions in rows]
     return [list(column) for column in zip(*values, strict=True)]
 
 

@@ -15,8 +15,10 @@ from services.intake.reading import CommandReader, Salts
 from services.intake.service import IntakeService
 from services.intake.states import Folder
 from services.outgoing import Outgoing
+from services.projector.core import BATCH as PROJECTED
 from services.projector.core import Projector
 from services.puller import Puller
+from services.relay.core import BATCH as RELAYED
 from services.relay.core import Relay
 from services.senders import send
 from services.store import Store
@@ -92,24 +94,30 @@ class Spine:
             ]
             self._sequence = (await self.bus.publish_all(named))[-1]
 
-    async def settle(self) -> None:
-        """Step every service until none has anything to do.
+    async def settle(self, *, timers: bool = True) -> None:
+        """Step every service until none has anything to do; `timers` False when no limit fell due since the last time.
 
-        Intake is the only writer, so a round in which no service sent a command ends at the head of the log. The
-        projector steps once the warning service is quiet, before the timekeeper reads its limits, on whole batches.
+        Intake is the only writer, so a pass in which no service sent a command ends at the head of the log. A round is one
+        pass over all services; in it intake, relay and warning step until no command waits, and the projector, which the
+        timekeeper reads, then takes what they led to as a whole.
         """
-        await self.timekeeper.step()
+        if timers:
+            await self.timekeeper.step()
         while True:
             self.rounds += 1
-            await self._take_commands()
-            while await self.relay.step():
-                pass
-            await self._hear()
-            if self._waiting():
-                continue
-            while self.projector.step():
+            await self._answer_all()
+            while self.projector.step() >= PROJECTED:
                 pass
             await self.timekeeper.step()
+            if not self._waiting():
+                return
+
+    async def _answer_all(self) -> None:
+        while True:
+            await self._take_commands()
+            while await self.relay.step() >= RELAYED:
+                pass
+            await self._hear()
             if not self._waiting():
                 return
 

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+import orjson
 from eventsourcing.postgres import PostgresDatastore
+from psycopg.types.json import set_json_loads
 
 from services.eventlog.codec import EventCodec
 from services.eventlog.recorder import LogRecorder, datastore
@@ -24,6 +26,7 @@ class Store:
         cls, dsn: str, registry: Registry = REGISTRY, *, application: str = "sauro", pool_size: int = 1
     ) -> "Store":
         """Connect as the application's role. Migrations must have run."""
+        set_json_loads(orjson.loads)
         store = datastore(dsn, pool_size=pool_size, application=application)
         return cls(dsn, registry, EventCodec(registry.contracts), store, LogRecorder(store))
 

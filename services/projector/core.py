@@ -27,6 +27,10 @@ PROJECTOR_LOCK = 0x5A_55_52_50
 log = structlog.get_logger("sauro.projector")
 
 
+class CannotStore(Exception):
+    """A read model's table does not take a row an event led to: out of range, or empty where it must not be."""
+
+
 class Positions(PostgresTrackingRecorder):
     """The library's tracking recorder over read.positions, on the pool of the log's datastore."""
 
@@ -38,9 +42,12 @@ class Positions(PostgresTrackingRecorder):
     def create_table(self) -> None:
         """Nothing: migrations own the table."""
 
-    def track(self, cursor: Cursor[Any], model: str, position: int) -> None:
-        """Move a model's position forward in the caller's transaction."""
-        self._insert_tracking(cursor, Tracking(model, position))
+    def track(self, cursor: Cursor[Any], reached: Sequence[Tracking]) -> None:
+        """Move positions forward in the caller's transaction, in one round trip."""
+        cursor.executemany(
+            self.insert_tracking_statement,
+            [{"application_name": t.application_name, "notification_id": t.notification_id} for t in reached],
+        )
 
 
 def tracked_name(model: ReadModel) -> str:
@@ -97,7 +104,7 @@ class Projector:
     def _apply(self, events: Sequence[Recorded[Any]]) -> None:
         try:
             self._apply_to(self._going(), events)
-        except CannotApply:
+        except (CannotApply, CannotStore):
             for model in self._going():  # find out which model it is, and let the others go on
                 self._apply_alone(model, events)
 
@@ -108,40 +115,46 @@ class Projector:
         last = events[-1].position
         with self._store.recorder.transaction() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", (PROJECTOR_LOCK,), prepare=True)
-            for model in models:
-                self._write(cursor, model, events)
+            reached = [self._write(cursor, model, events) for model in models]
+            self._tracking.track(cursor, [tracking for tracking in reached if tracking is not None])
             cursor.execute(f"NOTIFY {CHANNEL}")
         for model in models:
             self._positions[model.name] = max(self._positions[model.name], last)
 
-    def _write(self, cursor: Cursor[Any], model: ReadModel, events: Sequence[Recorded[Any]]) -> None:
+    def _write(self, cursor: Cursor[Any], model: ReadModel, events: Sequence[Recorded[Any]]) -> Tracking | None:
         at = self._positions[model.name]
         fresh = [event for event in events if event.position > at]
         if not fresh:
-            return
+            return None
         fold = fold_batch(cursor, self._schema, model, fresh)
         write_fold(cursor, self._schema, fold)
-        self._tracking.track(cursor, tracked_name(model), fresh[-1].position)
+        return Tracking(tracked_name(model), fresh[-1].position)
 
     def _apply_alone(self, model: ReadModel, events: Sequence[Recorded[Any]]) -> None:
+        if model.name in self._stopped:
+            return
         try:
             self._apply_to([model], events)
         except CannotApply as failed:
             before = [event for event in events if event.position < failed.event.position]
             if before:
                 self._apply_alone(model, before)
-            self._stopped.add(model.name)
-            log.exception(
-                "event quarantined",
-                model=model.name,
-                position=failed.event.position,
-                stream=failed.event.stream,
-                error=str(failed),
-            )
-            with self._store.recorder.transaction() as cursor:
-                quarantine(
-                    cursor, model.name, failed.event.position, failed.event.stream, str(failed), self._clock.now()
-                )
+            self._stop(model, failed.event, str(failed))
+        except CannotStore as failed:
+            if len(events) == 1:
+                self._stop(model, events[0], str(failed))
+                return
+            middle = len(events) // 2  # the table refuses a row, not an event: find the event by halves
+            self._apply_alone(model, events[:middle])
+            self._apply_alone(model, events[middle:])
+
+    def _stop(self, model: ReadModel, event: Recorded[Any], error: str) -> None:
+        if model.name in self._stopped:
+            return  # an earlier event stopped it
+        self._stopped.add(model.name)
+        log.error("event quarantined", model=model.name, position=event.position, stream=event.stream, error=error)
+        with self._store.recorder.transaction() as cursor:
+            quarantine(cursor, model.name, event.position, event.stream, error, self._clock.now())
 
     def progress(self) -> tuple[Progress, ...]:
         """Where each model stands."""

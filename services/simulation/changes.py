@@ -138,7 +138,7 @@ class Changes:
 
     def _weekly(self, code: str, start: dt.date, end: dt.date) -> None:
         """Switch the weekly report on for a phase whose text names it (R-172)."""
-        due = DueRule(frequency="weekly", boundary="before", weekday=3, time=dt.time(15))
+        due = DueRule(frequency="weekly", boundary="by_end_of", weekday=3)
         self._define(
             code, "R-W", {"active": True, "due": due, "start": start, "end": end}, "báo cáo tuần của giai đoạn"
         )
@@ -151,7 +151,7 @@ class Changes:
                 continue
             rule: DueRule | None = None
             if definition.frequency == "weekly":
-                rule = DueRule(frequency="weekly", boundary="before", weekday=4, time=dt.time(15))
+                rule = DueRule(frequency="weekly", boundary="by_end_of", weekday=4)
             elif definition.frequency == "monthly":
                 rule = DueRule(frequency="monthly", boundary="before", day_of_month=25, month_of_period="reporting")
             elif definition.frequency == "quarterly":

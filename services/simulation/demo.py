@@ -50,7 +50,7 @@ class DemoOptions:
     json: Path | None = None
     data: Path | None = None
     relaxed: bool = True
-    programmes: Path = Path("deploy/programmes")
+    programmes: Path = Path(__file__).parents[2] / "deploy" / "programmes"
 
 
 class Progress(Protocol):
@@ -139,7 +139,7 @@ class Play:
             if half_day is not None and moment == half_day:
                 await self.spine.publish_messages(departments.act(slot))
                 slot += 1
-            await self.spine.settle()
+            await self.spine.settle(timers=moment == due)
             today = to_local(moment).date()
             if today != shown:
                 shown = today

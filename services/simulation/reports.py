@@ -35,6 +35,7 @@ class Reports:
 
     desk: Desk
     planned: set[str] = field(default_factory=set)
+    forgotten: str | None = None
 
     def _of(self, stream: str) -> tuple[Obligation, Staff, Character]:
         state = self.desk.world.obligation(stream)
@@ -49,6 +50,10 @@ class Reports:
         state, _, _ = self._of(stream)
         desk, rng = self.desk, self.desk.rng
         if state.unit is None:
+            if self.forgotten is None and state.duty.kind == "mandatory_product" and state.duty.phase != "P1":
+                self.forgotten = stream  # nobody is ever named for one product, so it is declared missing (R-047)
+            if stream == self.forgotten:
+                return
             desk.put_off(rng.randint(4, 24), stream, self._set_owner)
             return
         if state.current is None and state.duty.kind not in _REPORTS and desk.chance(0.6):
@@ -122,7 +127,7 @@ class Reports:
         if desk.chance(character.report_late):
             slot = last + 1 + rng.randint(0, 9)
         else:
-            slot = min(max(desk.slot + 1, last - rng.choice((0, 1, 2, 3, 3, 4, 4, 5))), last)
+            slot = min(max(desk.slot + 1, last - rng.choice((0, 1, 2, 2, 3, 3, 4, 4, 5, 6))), last)
         desk.put_at(max(slot, desk.slot + 1), stream, self._hand_in)
 
     def _hand_in(self, stream: str) -> None:
@@ -178,7 +183,7 @@ class Reports:
         """It was accepted: a report goes into the consolidated one; now and then it is corrected."""
         state, _, _ = self._of(stream)
         rng = self.desk.rng
-        if state.duty.kind == "report" and self.desk.chance(0.35):
+        if state.duty.kind == "report" and self.desk.chance(0.25):
             self.desk.put_off(rng.randint(1, 6), stream, self._consolidate)
         elif state.duty.kind != "explanation" and self.desk.chance(0.03):
             self.desk.put_off(rng.randint(4, 30), stream, self._correct)

@@ -76,9 +76,9 @@ def _rate(value: Any) -> str:
 def _departments(result: DemoResult, code: str) -> Table:
     table = _table(
         f"\n{code}: {result.titles.get(code, '')}",
-        ("Đơn vị", False),
+        ("Đơn vị     ", False),
         ("Giao", True),
-        ("Đang làm", True),
+        ("Mở", True),
         ("Quá hạn", True),
         ("Đúng hạn", True),
         ("Trễ", True),

@@ -40,7 +40,7 @@ from services.simulation.wording import (
     WORKS,
 )
 
-_STEPS = 4
+_STEPS = 3
 _WHOLE_RUN = timedelta(days=150)
 HOURS = timedelta(hours=1)
 
@@ -84,7 +84,8 @@ class Tasks:
         begun = desk.now
         end = state.current.at if state.current else begun + _WHOLE_RUN * (0.6 + rng.random())
         share = rng.uniform(*character.finish)
-        finish = begun + max(end - begun, timedelta(days=6)) * share
+        span = end - begun if end > begun else timedelta(days=rng.randint(10, 60))
+        finish = begun + max(span, timedelta(days=3)) * share
         self.plans[stream] = Plan(begun, finish, desk.chance(character.abandons))
         way = rng.random()
         act = self._acknowledge if way < 0.86 else self._start if way < 0.95 else self._progress
@@ -109,13 +110,17 @@ class Tasks:
             self._next(stream)
 
     def _next(self, stream: str) -> None:
-        """When this task will be looked at again: four or five times until it is done, and before an update is owed."""
+        """When this task will be looked at again: three or four times until it is done, and before an update is owed."""
         plan = self.plans[stream]
         update = self.desk.world.assignment(stream).deadlines.get("progress_update_due")
         owed = self.desk.slots.before(update.limit.at) - self.desk.slot if update and not update.passed else 44
         left = self.desk.slots.from_instant(plan.finish) - self.desk.slot
         whole = self.desk.slots.from_instant(plan.finish) - self.desk.slots.from_instant(plan.begun)
-        wait = max(1, min(left, max(4, whole // _STEPS), owed)) if left > 0 else self.desk.rng.randint(4, 16)
+        wait = (
+            max(1, min(left, max(1 if whole < 20 else 4, whole // _STEPS), owed))
+            if left > 0
+            else self.desk.rng.randint(4, 16)
+        )
         self.desk.put_off(wait, stream, self._progress)
 
     def _progress(self, stream: str) -> None:

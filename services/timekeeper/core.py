@@ -49,7 +49,7 @@ class Timekeeper:
         now = self._clock.now()
         due = await asyncio.to_thread(self._due, now)
         self.overdue_seconds = max(((now - found.at).total_seconds() for found in due), default=0.0)
-        commands = [command for found in due if (command := self._command(found, now)) is not None]
+        commands = [command for found in self._in_order(due) if (command := self._command(found, now)) is not None]
         if commands:
             self.sequence = (await send(self._bus, SOURCE, commands))[-1]
         return len(commands)
@@ -77,8 +77,22 @@ class Timekeeper:
             rows = cursor.execute(DUE, (now, BATCH), prepare=True).fetchall()
         return [_due_now(row) for row in rows]
 
+    def _in_order(self, due: Sequence[DueNow]) -> Iterator[DueNow]:
+        """What may go now: nothing that lies behind what something before it leads to (R-353).
+
+        After downtime a rung is due and so is the limit it stands before; that limit goes before another's later rung. What
+        was refused and is sent again holds nobody up.
+        """
+        end: datetime | None = None
+        for found in due:
+            if end is not None and found.at > end:
+                return
+            if found.following is not None and self._attempts.get(found.name, 0) == 0:
+                end = found.following if end is None else min(end, found.following)
+            yield found
+
     def _command(self, due: DueNow, now: datetime) -> Outgoing | None:
-        name = derived_id(SOURCE, due.stream, due.key.kind, due.key.occurrence, due.key.due_version, due.rung)
+        name = due.name
         sent = self._sent.get(name)
         if sent is not None and now - sent < RESEND_AFTER:
             return None

@@ -13,7 +13,7 @@ from services.simulation.demo import DemoOptions, run_demo
 from services.simulation.result import DemoResult
 from services.simulation.transitions import ROWS
 
-SHORT = DemoOptions(seed=7, until=date(2026, 6, 12))
+SHORT = DemoOptions(seed=7, until=date(2026, 6, 5))
 
 
 async def played(options: DemoOptions) -> DemoResult:

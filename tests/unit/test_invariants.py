@@ -113,8 +113,10 @@ LIFE = [
     *_of_director(MarkAtRisk(rule="open_difficulty"), ClearRisk(reason="x")),
 ]
 MOVES = [
-    *_of_lead(RequestExtension(due=Due(day=day(7, 10)), reason="x")),
-    *_of_director(ApproveExtension(), CarryOverAssignment(to_phase="P2", due=Due(day=day(8, 1)), reason="x")),
+    *_of_lead(*[RequestExtension(due=Due(day=day(9, 1)), reason="x")] * 2),
+    *_of_director(
+        ApproveExtension(), ApproveExtension(), CarryOverAssignment(to_phase="P2", due=Due(day=day(8, 1)), reason="x")
+    ),
     *_of_director(SuspendAssignment(reason="x"), ResumeAssignment(reason="x")),
 ]
 FINISH = [
@@ -320,7 +322,7 @@ def check_replay_and_snapshots(world: World) -> None:
 seeded = settings(
     derandomize=True,
     deadline=None,
-    max_examples=60,
+    max_examples=45,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -36,6 +36,7 @@ from domain.kernel import AlreadyExists, NoSuchStream, Refused
 from domain.organisation import UnknownPost, UnknownUnit
 from domain.programme import (
     AlreadyIssued,
+    NobodyInCharge,
     NoSuchConflict,
     PolicyVersionTaken,
     ProgrammeIsClosed,
@@ -136,6 +137,7 @@ def test_registering_checks_posts_units_and_policy() -> None:
     refused(UnknownPost, world, REGISTER, "NOBODY", OTHER)
     for rule, changes in (
         (UnknownPost, {"roles": (RoleHolding(role="director", posts=("NOBODY",)),)}),
+        (NobodyInCharge, {"roles": (RoleHolding(role="assigner", posts=("GD",)),)}),
         (UnknownUnit, {"participants": (Participation(unit="NOWHERE", role="x"),)}),
         (PolicyVersionTaken, {"policy": policy(2, rung(0))}),
         (RungsOutOfOrder, {"policy": policy(1, rung(2), rung(0))}),

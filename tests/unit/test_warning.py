@@ -229,6 +229,20 @@ def test_r146_a_role_nobody_plays_falls_to_the_coordinating_office() -> None:
     assert chain.of("WarningRaised")[0].data.recipients == ("VPS-CVP", "PBCXB-TP")
 
 
+def test_r146_without_a_coordinating_office_it_falls_to_the_director() -> None:
+    world = office()
+    world.programme = "SVHTTDL-B"
+    rungs = (Rung(offset=Offset(), level=1, recipients=("superior",), act="warn"),)
+    policy = EscalationPolicy(policy_version=1, ours=False, ladders=(Ladder(kinds=("assignment_due",), rungs=rungs),))
+    directed = RegisterProgramme(
+        title_vi="x", kind="X", roles=(RoleHolding(role="director", posts=("GD",)),), policy=policy
+    )
+    world.do(directed, "programme/SVHTTDL-B", "GD")
+    world.do(AssignTask(content=CLEAR), "assignment/SVHTTDL-B/T-01", "GD", "2026-06-01T08:00")
+    chain = Chain(world).until("2026-06-16T00:00")
+    assert chain.of("WarningRaised")[0].data.recipients == ("GD",)
+
+
 def adopted(*ladders: Ladder, version: int = 2) -> World:
     world = office(settings=Settings(categories=("LAND", "OTHER")))
     policy = EscalationPolicy(policy_version=version, ours=False, ladders=ladders)
