@@ -35,7 +35,6 @@ from contracts.assignment import (
 )
 from domain.assignment_changes import CHANGES
 from domain.assignment_content import (
-    limit_from,
     missing_fields,
     require_consistent,
     require_six_clear,
@@ -62,6 +61,7 @@ from domain.authority import (
     require_role,
     surroundings,
 )
+from domain.due import limit_from
 from domain.kernel import AlreadyExists, Change, Changes, Context, Decider, Refused, Request, changes, dispatch
 from domain.timeliness import deciding_instant, judge
 

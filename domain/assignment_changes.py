@@ -32,7 +32,7 @@ from contracts.assignment import (
     SuspendAssignment,
 )
 from contracts.limits import Limit
-from domain.assignment_content import SecondLead, UnknownPhase, limit_from, require_due_within_parent
+from domain.assignment_content import SecondLead, UnknownPhase, require_due_within_parent
 from domain.assignment_rules import (
     NothingChanges,
     ReferralOpen,
@@ -45,6 +45,7 @@ from domain.assignment_rules import (
 )
 from domain.assignment_state import OPEN, Assignment
 from domain.authority import WrongUnit, organisation_of, programme_of, require_member, require_role
+from domain.due import limit_from
 from domain.kernel import Change, Changes, Context, Refused, Request, changes
 from domain.obligation import demand_explanation
 from domain.organisation import require_post, require_unit

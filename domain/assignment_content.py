@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from contracts.assignment import Due, TaskContent
+from contracts.assignment import TaskContent
 from contracts.limits import Limit
 from domain.assignment_state import Assignment
+from domain.due import limit_from
 from domain.kernel import Context, Refused, Request, require_stream
-from domain.limits import limit_of
 from domain.organisation import Organisation, require_post, require_unit
 from domain.phase import Phase
-from domain.programme_state import Programme
+from domain.programme_state import Programme, ProgrammeIsClosed
 
 SIX = ("person", "work", "time", "responsibility", "authority", "result")
 
@@ -38,10 +38,6 @@ class MilestoneTwice(Refused):
     """A milestone has a code of its own within the task."""
 
 
-class HourNeedsBefore(Refused):
-    """Saying "by 15:00" does not tell whether that minute counts; an hour is written with 'before' (R-163)."""
-
-
 class UnknownArea(Refused):
     """The programme has no such content area or category (R-010, R-111)."""
 
@@ -66,17 +62,6 @@ def missing_fields(content: TaskContent) -> tuple[str, ...]:
     return tuple(name for name, value in filled.items() if not value)
 
 
-def limit_from(due: Due | None, field: str = "data.due") -> Limit | None:
-    """The instant of a limit as a person wrote it; refused when it is none."""
-    if due is None:
-        return None
-    if due.hour is not None and due.boundary != "before":
-        raise HourNeedsBefore(
-            f"{due.day} {due.hour}: write boundary 'before' or leave the hour out", field=f"{field}.hour"
-        )
-    return limit_of(due.day, due.boundary, due.hour)
-
-
 def require_six_clear(subject: str, content: TaskContent) -> None:
     """Refuse an unclear assignment by naming what is missing."""
     if missing := missing_fields(content):
@@ -94,6 +79,8 @@ def require_consistent(
     request: Request[Any], content: TaskContent, programme: Programme, organisation: Organisation, context: Context
 ) -> None:
     """Refuse content that names units, posts, phases or areas that do not exist, or two leads."""
+    if programme.closed:
+        raise ProgrammeIsClosed(f"programme {request.programme} is closed; it takes no new tasks")
     lead = content.lead_unit
     if lead is not None:
         require_unit(organisation, lead, context.now, "data.content.lead_unit")

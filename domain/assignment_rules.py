@@ -6,11 +6,11 @@ from typing import Any
 
 from contracts.deadlines import DeadlineKey, DeadlineKind, DeadlineMet
 from contracts.limits import Limit
-from domain.assignment_content import limit_from
 from domain.assignment_state import OPEN, Assignment, Status
 from domain.authority import is_head, require_role
 from domain.calendar import local_date
 from domain.deadlines import passed_unseen
+from domain.due import limit_from
 from domain.escalation import leads
 from domain.kernel import Change, Changes, Context, NotNow, Refused, Request
 from domain.limits import by_end_of

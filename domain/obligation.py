@@ -46,6 +46,7 @@ from domain.authority import (
     surroundings,
 )
 from domain.deadlines import record_approach, record_passing
+from domain.due import limit_from
 from domain.kernel import (
     Change,
     Changes,
@@ -57,7 +58,6 @@ from domain.kernel import (
     changes,
     dispatch,
 )
-from domain.limits import limit_of
 from domain.obligation_opening import (
     OPENING,
     declare,
@@ -103,7 +103,7 @@ def _require(state: Obligation, request: Request[Any], allowed: Iterable[Status]
 def _configure_due(request: Request[ConfigureDue], state: Obligation, context: Context) -> Changes:
     _require(state, request, OWED)
     require_role(request, context, "coordinating_office", "director")
-    limit = limit_of(request.data.due.day, request.data.due.boundary, request.data.due.hour)
+    limit = limit_from(request.data.due)
     open_now = state.status == "undated" and opens(state.opens_at, limit, context.now)
     return changes(
         DueConfigured(limit=limit, reason=request.data.reason),

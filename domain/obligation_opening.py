@@ -5,7 +5,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from contracts.assignment import Due
 from contracts.limits import Limit
 from contracts.obligation import (
     DeclareObligation,
@@ -24,6 +23,7 @@ from domain.authority import (
 )
 from domain.calendar import local_date, local_midnight
 from domain.deadlines import Deadlines
+from domain.due import limit_from
 from domain.escalation import Subject, demands_explanation, ladder_of, leads
 from domain.kernel import (
     AlreadyExists,
@@ -34,7 +34,7 @@ from domain.kernel import (
     Refused,
     Request,
 )
-from domain.limits import by_end_of, limit_of
+from domain.limits import by_end_of
 from domain.obligation_state import Obligation
 from domain.organisation import Organisation, require_post, require_unit
 from domain.programme_state import Programme
@@ -126,10 +126,6 @@ def due_scheduled(deadlines: Deadlines, limit: Limit, programme: Programme, now:
     return Change(deadlines.schedule("obligation_due", limit, warned), policy_version=programme.policy_version)
 
 
-def _limit(due: Due | None) -> Limit | None:
-    return None if due is None else limit_of(due.day, due.boundary, due.hour)
-
-
 def _require_new(request: Request[Any], state: Obligation | None) -> None:
     if state is not None:
         raise AlreadyExists(f"{request.subject} is declared already; configure its limit or owner instead")
@@ -160,7 +156,7 @@ def _declare(request: Request[DeclareObligation], state: Obligation | None, cont
     data, programme = request.data, programme_of(request, context)
     duty = _known_duty(data.duty, organisation_of(request, context), context.now)
     opens_at = None if data.opens_on is None else local_midnight(data.opens_on)
-    declared = declare(duty, _limit(data.due), opens_at, programme, context.now)
+    declared = declare(duty, limit_from(data.due), opens_at, programme, context.now)
     return [*declared, *_required_by_phase(request, duty, context)]
 
 
@@ -185,7 +181,7 @@ def _request_ad_hoc(request: Request[RequestAdHocReport], state: Obligation | No
     if duty.unit is None or duty.unit != request.actor.unit:
         require_role(request, context, "coordinating_office", "director", "assigner", "superior")
     duty = duty.model_copy(update={"kind": "ad_hoc_report"})
-    return declare(duty, _limit(data.due), request.occurred_at, programme, context.now, reason=data.reason)
+    return declare(duty, limit_from(data.due), request.occurred_at, programme, context.now, reason=data.reason)
 
 
 def _demand_explanation(request: Request[DemandExplanation], state: Obligation | None, context: Context) -> Changes:

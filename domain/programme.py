@@ -51,7 +51,7 @@ from domain.kernel import (
     folding,
 )
 from domain.organisation import Organisation, require_post, require_unit
-from domain.programme_state import Programme, Regime
+from domain.programme_state import Programme, ProgrammeIsClosed, Regime
 from domain.regimes import next_period_timer, report_period_passed
 
 
@@ -69,10 +69,6 @@ class RungsOutOfOrder(Refused):
 
 class RungUnreachable(Refused):
     """A rung after the limit climbs the warning of the limit; without that warning it would never fire (R-131)."""
-
-
-class ProgrammeIsClosed(Refused):
-    """A closed programme stays as it is (R-009)."""
 
 
 class NobodyInCharge(Refused):

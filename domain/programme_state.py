@@ -8,6 +8,11 @@ from contracts.limits import CalendarDay
 from contracts.programme import EscalationPolicy, RegimeDefinition, Settings
 from domain.calendar import WorkingCalendar
 from domain.deadlines import Deadlines
+from domain.kernel import Refused
+
+
+class ProgrammeIsClosed(Refused):
+    """A closed programme stays as it is (R-009)."""
 
 
 @dataclass(frozen=True, slots=True)

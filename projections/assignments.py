@@ -7,7 +7,8 @@ from typing import Any
 
 from contracts import assignment as c
 from contracts.deadlines import DeadlineCancelled, DeadlineMet, DeadlinePassed, DeadlineRescheduled, DeadlineScheduled
-from domain.assignment_content import limit_from, missing_fields
+from domain.assignment_content import missing_fields
+from domain.due import limit_from
 from domain.kernel import Recorded
 from projections.model import ReadModel, by_stream, handling
 

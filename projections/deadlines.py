@@ -105,7 +105,7 @@ def model_for(contracts: tuple[AggregateContract, ...]) -> ReadModel:
 
 
 DUE = (
-    "SELECT stream, kind, occurrence, programme, organisation, due_version, limit_at, next_at, next_rung"
+    "SELECT stream, kind, occurrence, programme, organisation, due_version, limit_at, leads, next_at, next_rung"
     " FROM read.deadlines WHERE next_at <= %s ORDER BY next_at, stream, kind, occurrence LIMIT %s"
 )
 """The limits and rungs due by an instant, in order."""

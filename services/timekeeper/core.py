@@ -6,7 +6,7 @@ its own instant (R-353, R-354). A command that was sent and is not yet visible i
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -33,6 +33,13 @@ class DueNow:
     key: DeadlineKey
     at: datetime
     rung: int | None
+    following: datetime | None = None
+    """When the same limit, or the period after it, falls due next, as far as is known now."""
+
+    @property
+    def name(self) -> str:
+        """The id its first command has."""
+        return derived_id(SOURCE, self.stream, self.key.kind, self.key.occurrence, self.key.due_version, self.rung)
 
 
 class Timekeeper:
@@ -40,7 +47,7 @@ class Timekeeper:
 
     def __init__(self, store: Store, bus: Bus, clock: Clock) -> None:
         self._store, self._bus, self._clock = store, bus, clock
-        self._sent: OrderedDict[str, datetime] = OrderedDict()
+        self._sent: OrderedDict[str, tuple[datetime, datetime]] = OrderedDict()  # first and last attempt
         self.overdue_seconds = 0.0
         self.sequence = 0
 
@@ -49,7 +56,7 @@ class Timekeeper:
         now = self._clock.now()
         due = await asyncio.to_thread(self._due, now)
         self.overdue_seconds = max(((now - found.at).total_seconds() for found in due), default=0.0)
-        commands = [command for found in self._in_order(due) if (command := self._command(found, now)) is not None]
+        commands = [command for found in self._in_order(due, now) if (command := self._command(found, now)) is not None]
         if commands:
             self.sequence = (await send(self._bus, SOURCE, commands))[-1]
         return len(commands)
@@ -77,27 +84,28 @@ class Timekeeper:
             rows = cursor.execute(DUE, (now, BATCH), prepare=True).fetchall()
         return [_due_now(row) for row in rows]
 
-    def _in_order(self, due: Sequence[DueNow]) -> Iterator[DueNow]:
-        """What may go now: nothing that lies behind what something before it leads to (R-353).
+    def _in_order(self, due: Sequence[DueNow], now: datetime) -> Iterator[DueNow]:
+        """What may go now: nothing that falls due after something an earlier one still leads to (R-353).
 
-        After downtime a rung is due and so is the limit it stands before; that limit goes before another's later rung. What
-        was refused and is sent again holds nobody up.
+        After downtime a rung is due and so is its limit; that limit goes before a later rung of another. What was sent and
+        is still there after a while holds nobody up.
         """
         end: datetime | None = None
         for found in due:
             if end is not None and found.at > end:
                 return
-            if found.following is not None and self._attempts.get(found.name, 0) == 0:
+            first, _ = self._sent.get(found.name, (now, now))
+            if found.following is not None and now - first < RESEND_AFTER:
                 end = found.following if end is None else min(end, found.following)
             yield found
 
     def _command(self, due: DueNow, now: datetime) -> Outgoing | None:
         name = due.name
-        sent = self._sent.get(name)
+        first, sent = self._sent.get(name, (now, None))
         if sent is not None and now - sent < RESEND_AFTER:
             return None
         attempt = 0 if sent is None else int((now - due.at) / RESEND_AFTER)
-        self._sent[name] = now
+        self._sent[name] = (first, now)
         while len(self._sent) > 10 * BATCH:
             self._sent.popitem(last=False)
         command: RecordDeadlineApproached | RecordDeadlinePassed = (
@@ -112,4 +120,9 @@ class Timekeeper:
 
 def _due_now(row: dict[str, Any]) -> DueNow:
     key = DeadlineKey(kind=row["kind"], occurrence=row["occurrence"], due_version=row["due_version"])
-    return DueNow(row["stream"], row["organisation"], key, row["next_at"], row["next_rung"])
+    at, rung = row["next_at"], row["next_rung"]
+    later = [datetime.fromisoformat(lead) for number, lead in row["leads"] if number != rung]
+    following = at if key.kind == "report_period" else None
+    if rung is not None:
+        following = min((*later, row["limit_at"]))
+    return DueNow(row["stream"], row["organisation"], key, at, rung, following)

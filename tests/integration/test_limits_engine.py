@@ -109,7 +109,9 @@ TABLE = (
 )
 
 
-@pytest.mark.parametrize(("source", "programme", "code", "instant"), TABLE, ids=[f"{r[0]}-{r[1]}-{r[2]}" for r in TABLE])
+@pytest.mark.parametrize(
+    ("source", "programme", "code", "instant"), TABLE, ids=[f"{r[0]}-{r[1]}-{r[2]}" for r in TABLE]
+)
 def test_the_table_of_limits(world: Store, source: str, programme: str, code: str, instant: str) -> None:
     if (source, programme) == ("R-041", CULTURE):
         code = "P1-M1"
@@ -120,7 +122,9 @@ def test_the_table_of_limits(world: Store, source: str, programme: str, code: st
 
 def test_the_ward_owes_five_products_at_the_end(world: Store) -> None:
     """R-047."""
-    query = "SELECT code FROM read.obligations WHERE programme = %s AND code LIKE 'P4-%%' AND kind = 'mandatory_product'"
+    query = (
+        "SELECT code FROM read.obligations WHERE programme = %s AND code LIKE 'P4-%%' AND kind = 'mandatory_product'"
+    )
     assert len(rows(world, query, WARD)) == 5
 
 

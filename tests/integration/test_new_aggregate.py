@@ -26,7 +26,18 @@ from contracts.types import Code, ErasableText, Instant, Line, TextRef
 from domain.authority import by_known_actor, programme_of, surroundings
 from domain.deadlines import DEADLINE_FOLD, Deadlines, record_approach, record_passing
 from domain.escalation import leads
-from domain.kernel import AlreadyExists, Change, Changes, Context, Decider, Recorded, Request, changes, dispatch, folding
+from domain.kernel import (
+    AlreadyExists,
+    Change,
+    Changes,
+    Context,
+    Decider,
+    Recorded,
+    Request,
+    changes,
+    dispatch,
+    folding,
+)
 from domain.limits import by_end_of
 from projections.model import ReadModel, by_stream, handling
 from projections.tables import as_of
@@ -197,7 +208,8 @@ async def test_an_aggregate_of_three_modules_and_one_line(visits: Store, bus: Bu
     await publish(spine, sender, *founding(sender))
     day = dt.date(2026, 6, 10)
     planned = [
-        sender.document(PlanVisit(unit="PBCXB", by=day, subject_vi="Kiểm tra hồ sơ"), f"visit/{PROG}/V-{n}") for n in (1, 2)
+        sender.document(PlanVisit(unit="PBCXB", by=day, subject_vi="Kiểm tra hồ sơ"), f"visit/{PROG}/V-{n}")
+        for n in (1, 2)
     ]
     await publish(spine, sender, *planned, planned[0])
     start = visits.recorder.head().position
@@ -228,7 +240,11 @@ async def test_an_aggregate_of_three_modules_and_one_line(visits: Store, bus: Bu
     ]
     assert names_in(visits, f"visit/{PROG}/V-2")[2:] == ["DeadlineApproached", "DeadlinePassed"]
     (limit,) = rows(visits, "SELECT * FROM read.deadlines WHERE stream LIKE 'visit/%%'")
-    assert (limit["stream"], limit["passed"], limit["limit_at"]) == (f"visit/{PROG}/V-2", True, local("2026-06-11T00:00"))
+    assert (limit["stream"], limit["passed"], limit["limit_at"]) == (
+        f"visit/{PROG}/V-2",
+        True,
+        local("2026-06-11T00:00"),
+    )
     warned = rows(visits, "SELECT about, kind, level, open FROM read.warnings ORDER BY about, level")
     assert [(row["about"][-3:], row["kind"], row["level"], row["open"]) for row in warned] == [
         ("V-1", "early", 0, False),

@@ -40,7 +40,7 @@ from contracts.base import Command
 from contracts.deadlines import RecordDeadlineApproached, RecordDeadlinePassed
 from contracts.organisation import GrantAuthority, RevokeAuthority
 from contracts.phase import PlanPhase, Responsibility
-from contracts.programme import Settings
+from contracts.programme import CloseProgramme, Settings
 from domain.assignment import (
     ChildrenOpen,
     NoEvidence,
@@ -60,7 +60,6 @@ from domain.assignment_changes import (
 from domain.assignment_content import (
     SIX,
     ChildAfterParent,
-    HourNeedsBefore,
     MilestoneTwice,
     NotSixClear,
     ParentNotOpen,
@@ -72,9 +71,11 @@ from domain.assignment_content import (
 from domain.assignment_rules import NothingChanges, ReferralOpen
 from domain.authority import AuthorityNotHeld, RoleRequired, WrongUnit
 from domain.deadlines import TimerTooEarly
+from domain.due import HourNeedsBefore
 from domain.kernel import AlreadyExists, NoSuchStream, NotNow, Refused, ReservedForSauro
 from domain.organisation import UnknownPost, UnknownUnit
-from tests.unit.spec import PROG, World, local, names, text
+from domain.programme_state import ProgrammeIsClosed
+from tests.unit.spec import PROG, World, local, names, sample_world, text
 from tests.unit.spec_tasks import (
     CLEAR,
     HANDED_IN,
@@ -894,3 +895,9 @@ def test_timers_are_sauros_own_and_never_early() -> None:
         refused(TimerTooEarly, world, timer, source="timekeeper", unit="SAURO", at="2026-06-12T23:59:59")
     unknown = RecordDeadlineApproached(key=key, rung=7)
     assert world.do(unknown, T, source="timekeeper", unit="SAURO", at="2026-06-14T00:00") == []
+
+
+def test_r009_a_closed_programme_takes_no_new_tasks() -> None:
+    world = sample_world()
+    world.do(CloseProgramme(reason="x"), f"programme/{PROG}", "GD")
+    refused(ProgrammeIsClosed, world, AssignTask(content=CLEAR))

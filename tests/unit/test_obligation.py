@@ -320,8 +320,11 @@ def test_r157_explanation_is_owed_by_the_head_within_five_working_days() -> None
     world.timekeeper("2026-06-06T00:00")
     stream = explanation_stream(PROG, S)
     assert stream == f"obligation/{PROG}/EXO-OB-1"
+    key = world.state(S).deadlines.get("obligation_due").key
+    silent = DemandExplanation(about=S, key=key, reason="trễ hạn")
+    assert world.do(silent, stream, "WARNING", source="warning", unit="SAURO") == []  # the policy calls for none
     demand = DemandExplanation(about=S, reason="trễ hạn")
-    found = world.do(demand, stream, "WARNING", "2026-06-08T00:00", source="warning", unit="SAURO")
+    found = world.do(demand, stream, "GD", "2026-06-08T00:00")
     assert names(found) == ["ObligationDeclared", "DeadlineScheduled", "ObligationOpened"]
     state = world.state(stream)
     assert (state.duty.kind, state.unit, state.accountable, state.duty.about) == ("explanation", "PBCXB", "PBCXB-TP", S)
