@@ -258,6 +258,12 @@ class ProgrammeIssued(Event):
     sample: bool = False
 
 
+class PhaseAwaitsIssue(Event):
+    """A phase was planned that starts with the programme's issue, which is not known yet (R-033)."""
+
+    phase: Code
+
+
 class BasisConflictResolved(Event):
     """One citation was chosen; the others stay readable (R-003)."""
 
@@ -339,6 +345,7 @@ CONTRACT = AggregateContract(
     events=(
         ProgrammeRegistered,
         ProgrammeIssued,
+        PhaseAwaitsIssue,
         BasisConflictResolved,
         RolesAssigned,
         SettingsChanged,

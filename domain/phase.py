@@ -34,12 +34,12 @@ from contracts.phase import (
     StartPhaseReview,
     YearReviewed,
 )
+from contracts.programme import PhaseAwaitsIssue
 from domain.authority import by_known_actor, programme_of, require_role, surroundings
 from domain.calendar import local_date
 from domain.deadlines import Deadlines, record_approach, record_passing
 from domain.escalation import leads
 from domain.kernel import (
-    SYSTEM_SOURCES,
     AlreadyExists,
     Change,
     Changes,
@@ -133,7 +133,8 @@ def _start(request: Request[PlanPhase], programme: Programme, context: Context) 
     data = request.data
     starts_on = data.start or programme.issued_on
     if starts_on is None:
-        return []
+        awaits = PhaseAwaitsIssue(phase=request.code)
+        return [Change(awaits, stream=f"programme/{request.programme}")]
     if data.start is not None and (limit := before(data.start)).at > context.now:
         return [_scheduled(Deadlines(), "phase_start", limit, programme, context.now)]
     missing = _review_missing(data.needs_review_of, request, context)
@@ -145,20 +146,17 @@ def _open(request: Request[OpenPhase], state: Phase, context: Context) -> Change
     unexplained = state.status == "open" and state.review_missing and state.missing_review_reason is None
     if not unexplained:
         _require(state, request, "planned")
-    data, issued_on = request.data, programme_of(request, context).issued_on
-    by_issue = state.status == "planned" and state.start is None and issued_on is not None
-    if not (by_issue and request.source in SYSTEM_SOURCES):
-        require_role(request, context, "director", "coordinating_office")
+    data = request.data
+    require_role(request, context, "director", "coordinating_office")
     missing = _review_missing(state.needs_review_of, request, context)
     if missing and data.missing_review_reason is None:
         raise ReviewMissing(
             f"the review of phase '{state.needs_review_of}' is not signed; sign it first or say why it is missing",
             field="data.missing_review_reason",
         )
-    starts_on = state.opened_on or (issued_on if by_issue else None) or local_date(request.occurred_at)
     opened = PhaseOpened(
-        cause="issuance" if by_issue else "decision",
-        starts_on=starts_on,
+        cause="decision",
+        starts_on=state.opened_on or local_date(request.occurred_at),
         reason=data.reason,
         review_missing=missing,
         missing_review_reason=data.missing_review_reason if missing else None,

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from contracts.deadlines import RecordDeadlineApproached, RecordDeadlinePassed
+from contracts.phase import PhaseOpened
 from contracts.programme import (
     CONTRACT,
     AdoptCalendar,
@@ -24,6 +25,7 @@ from contracts.programme import (
     EscalationPolicyAdopted,
     IndicatorDefined,
     IssueProgramme,
+    PhaseAwaitsIssue,
     ProgrammeClosed,
     ProgrammeIssued,
     ProgrammeRegistered,
@@ -39,6 +41,7 @@ from domain.deadlines import DEADLINE_FOLD, record_approach
 from domain.escalation import rung_at_limit, sign
 from domain.kernel import (
     AlreadyExists,
+    Change,
     Changes,
     Context,
     Decider,
@@ -133,7 +136,18 @@ def _issue(request: Request[IssueProgramme], state: Programme, context: Context)
     data = request.data
     waiting = [regime.definition for regime in state.regimes.values() if regime.definition.start is None]
     timers = [t for regime in waiting for t in next_period_timer(state, regime, request.occurred_at, data.issued_on)]
-    return changes(ProgrammeIssued(number=data.number, issued_on=data.issued_on, sample=data.sample), *timers)
+    opened = PhaseOpened(cause="issuance", starts_on=data.issued_on)
+    return changes(
+        ProgrammeIssued(number=data.number, issued_on=data.issued_on, sample=data.sample),
+        *timers,
+        *(Change(opened, stream=stream) for stream in _still_planned(state, request, context)),
+    )
+
+
+def _still_planned(state: Programme, request: Request[IssueProgramme], context: Context) -> list[str]:
+    """The phases that start with the issue and were not opened by a decision meanwhile (R-033)."""
+    streams = [f"phase/{request.programme}/{phase}" for phase in state.awaiting_issue]
+    return [stream for stream in streams if getattr(context.load(stream), "status", None) == "planned"]
 
 
 def _resolve_conflict(request: Request[ResolveBasisConflict], state: Programme, context: Context) -> Changes:
@@ -226,7 +240,11 @@ def _on_registered(state: Programme | None, recorded: Recorded[ProgrammeRegister
 
 
 def _on_issued(state: Programme, recorded: Recorded[ProgrammeIssued]) -> Programme:
-    return replace(state, issued_on=recorded.data.issued_on)
+    return replace(state, issued_on=recorded.data.issued_on, awaiting_issue=())
+
+
+def _on_awaits(state: Programme, recorded: Recorded[PhaseAwaitsIssue]) -> Programme:
+    return replace(state, awaiting_issue=(*state.awaiting_issue, recorded.data.phase))
 
 
 def _on_conflict_resolved(state: Programme, recorded: Recorded[BasisConflictResolved]) -> Programme:
@@ -287,6 +305,7 @@ _LATER: dict[Any, Any] = {
 _FOLD: dict[Any, Any] = {
     ProgrammeRegistered: _on_registered,
     ProgrammeIssued: _on_issued,
+    PhaseAwaitsIssue: _on_awaits,
     BasisConflictResolved: _on_conflict_resolved,
     RolesAssigned: _on_roles,
     SettingsChanged: _on_settings,

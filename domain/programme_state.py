@@ -41,6 +41,7 @@ class Programme:
     regimes: dict[str, Regime] = field(default_factory=dict)
     indicators: frozenset[str] = frozenset()
     basis_conflicts: frozenset[str] = frozenset()
+    awaiting_issue: tuple[str, ...] = ()
     deadlines: Deadlines = field(default_factory=Deadlines)
     closed: bool = False
 

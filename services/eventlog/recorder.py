@@ -89,9 +89,14 @@ class Append:
 
 
 def datastore(dsn: str, *, pool_size: int = 2, application: str = "sauro") -> PostgresDatastore:
-    """The library's datastore for a libpq connection string; every connection acts as the application's role."""
+    """The library's datastore for a libpq connection string; every connection acts as the application's role.
+
+    Zone and date style are the connection's own: what the server or the database is set to must change nothing (R-355).
+    """
     info: dict[str, Any] = conninfo_to_dict(
-        dsn, application_name=application, options="-c role=sauro_app -c timezone=UTC"
+        dsn,
+        application_name=application,
+        options="-c role=sauro_app -c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres",
     )
     store = PostgresDatastore(
         dbname=info.pop("dbname", "postgres"),

@@ -23,8 +23,8 @@ class Character:
     entered_late: float
 
 
-DILIGENT = Character("diligent", 0.6, (0.55, 0.92), 0.02, 0.00, 0.03, 0.00, 0.95, 0.02)
-AVERAGE = Character("average", 1.0, (0.75, 1.04), 0.08, 0.01, 0.10, 0.02, 0.80, 0.06)
+DILIGENT = Character("diligent", 0.6, (0.50, 0.85), 0.02, 0.00, 0.03, 0.00, 0.95, 0.02)
+AVERAGE = Character("average", 1.0, (0.65, 1.02), 0.08, 0.01, 0.10, 0.02, 0.80, 0.06)
 SLOW = Character("slow", 1.7, (0.90, 1.35), 0.25, 0.04, 0.22, 0.08, 0.50, 0.10)
 SILENT = Character("silent", 2.2, (1.00, 1.60), 0.25, 0.30, 0.50, 0.40, 0.10, 0.05)
 

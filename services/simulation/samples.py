@@ -17,7 +17,7 @@ from domain.calendar import local_date
 from services.simulation.desk import Desk, Staff
 from services.simulation.wording import WORKS
 
-TASKS = 210
+TASKS = 180
 """Sample tasks of a full run at scale 1, over all programmes."""
 
 SAMPLE = (

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 import orjson
 import pytest
@@ -144,7 +145,7 @@ def test_seventy_weekly_reports_a_unit(world: Store) -> None:
     for limits in reports(world, "R-W").values():
         assert len(limits) == 70
         assert (limits[0], limits[-1]) == (local("2026-06-04T15:00"), local("2027-09-30T15:00"))
-        assert {b - a for a, b in zip(limits, limits[1:], strict=False)} == {timedelta(days=7)}
+        assert {b - a for a, b in pairwise(limits)} == {timedelta(days=7)}
         assert Counter(sum(limit >= start for start in starts) for limit in limits) == {0: 1, 1: 30, 2: 12, 3: 27}
         assert local("2027-09-02T15:00") in limits  # National Day
 

@@ -136,6 +136,11 @@ def passed(request: Request[RecordDeadlinePassed], state: Visit, context: Contex
     return record_passing(request, state.deadlines, context.now)
 
 
+EVOLVE: dict[type[Event], Any] = {
+    **DEADLINE_FOLD,
+    VisitPlanned: lambda state, event: Visit(event.data.unit),
+    VisitHeld: lambda state, event: replace(state, held=True),
+}
 DECIDER = Decider(
     CONTRACT,
     Visit,
@@ -144,13 +149,7 @@ DECIDER = Decider(
         {PlanVisit: by_known_actor(plan)},
         {HoldVisit: by_known_actor(hold), RecordDeadlineApproached: approached, RecordDeadlinePassed: passed},
     ),
-    folding(
-        {
-            VisitPlanned: lambda state, e: Visit(e.data.unit),
-            VisitHeld: lambda state, e: replace(state, held=True),
-            **DEADLINE_FOLD,
-        }
-    ),
+    folding(EVOLVE),
     reads=surroundings,
 )
 

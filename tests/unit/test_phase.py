@@ -109,11 +109,12 @@ def test_r033_phase_1_opens_with_the_issue_of_the_programme() -> None:
 
 def test_r033_without_an_issue_date_it_stays_planned() -> None:
     world = sample_world(issued_on=None)
-    assert names(world.do(plan(), P1, "VPS-CVP")) == ["PhasePlanned"]
+    assert names(world.do(plan(), P1, "VPS-CVP")) == ["PhasePlanned", "PhaseAwaitsIssue"]
     assert (status(world, P1), world.state(P1).start) == ("planned", None)
-    world.do(IssueProgramme(issued_on=day(6, 1)), f"programme/{PROG}", "GD", "2026-06-01T08:00")
-    (opened,) = world.do(OpenPhase(reason="ban hành"), P1, "ISSUE", source="timekeeper", unit="SAURO")
+    issued, opened = world.do(IssueProgramme(issued_on=day(6, 1)), f"programme/{PROG}", "GD", "2026-06-01T08:00")
+    assert (names([issued]), opened.stream) == (["ProgrammeIssued"], P1)
     assert (opened.data.cause, opened.data.starts_on) == ("issuance", day(6, 1))
+    assert status(world, P1) == "open"
     by_hand = sample_world(issued_on=None)
     by_hand.do(plan(), P1, "VPS-CVP")
     with pytest.raises(RoleRequired):
