@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from eventsourcing.persistence import Tracking
+from eventsourcing.persistence import IntegrityError, Tracking
 from eventsourcing.postgres import PostgresDatastore, PostgresTrackingRecorder
 from psycopg import Cursor
 
@@ -43,11 +43,18 @@ class Positions(PostgresTrackingRecorder):
         """Nothing: migrations own the table."""
 
     def track(self, cursor: Cursor[Any], reached: Sequence[Tracking]) -> None:
-        """Move positions forward in the caller's transaction, in one round trip."""
+        """Move positions forward in the caller's transaction, in one round trip.
+
+        Raises IntegrityError, as the library does, when one stands there already: another projector was faster.
+        """
+        if not reached:
+            return
         cursor.executemany(
             self.insert_tracking_statement,
             [{"application_name": t.application_name, "notification_id": t.notification_id} for t in reached],
         )
+        if cursor.rowcount != len(reached):
+            raise IntegrityError("another projector has applied these events")
 
 
 def tracked_name(model: ReadModel) -> str:
@@ -127,7 +134,10 @@ class Projector:
         if not fresh:
             return None
         fold = fold_batch(cursor, self._schema, model, fresh)
-        write_fold(cursor, self._schema, fold)
+        try:
+            write_fold(cursor, self._schema, fold)
+        except (psycopg.DataError, psycopg.IntegrityError, TypeError) as error:
+            raise CannotStore(f"{type(error).__name__}: {error}") from error
         return Tracking(tracked_name(model), fresh[-1].position)
 
     def _apply_alone(self, model: ReadModel, events: Sequence[Recorded[Any]]) -> None:

@@ -68,7 +68,7 @@ def _database(engines: EmbeddedEngines, name: str) -> str:
     return dsn
 
 
-def _imported(at: datetime) -> list[Outgoing]:
+def imported(at: datetime) -> list[Outgoing]:
     found = check(Path("deploy/programmes/skhcn-td500.yaml"))
     assert found.programme and found.roster and found.policy
     return list(import_commands(found.programme, found.roster, found.policy, proposed_calendar([2026, 2027]), at))
@@ -235,7 +235,7 @@ async def test_kills_and_restarts_change_nothing(durable: EmbeddedEngines, buses
     disturbed, calm = _database(durable, "disturbed"), _database(durable, "calm")
     at = datetime.now(UTC).replace(microsecond=0)
     falls = at + timedelta(seconds=20)
-    imported, work = _imported(at), _work(at, falls)
+    imported, work = imported(at), _work(at, falls)
     with installation(durable, disturbed, "KILL-") as running:
         await _publish(buses[0], "PROGRAMME-IMPORT", imported)
         await _until("the programme is imported", buses[0], lambda: _have(disturbed, 200))

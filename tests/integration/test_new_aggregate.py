@@ -136,7 +136,7 @@ def passed(request: Request[RecordDeadlinePassed], state: Visit, context: Contex
     return record_passing(request, state.deadlines, context.now)
 
 
-EVOLVE: dict[type[Event], Any] = {
+EVOLVE: dict[Any, Any] = {
     **DEADLINE_FOLD,
     VisitPlanned: lambda state, event: Visit(event.data.unit),
     VisitHeld: lambda state, event: replace(state, held=True),
