@@ -4,7 +4,7 @@
 folds one event into the state and is total for any order of a stream's events. Both are pure: time is `context.now`.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar, cast
@@ -51,11 +51,11 @@ class ReservedForSauro(Refused):
 
 
 class StreamNotLoaded(Exception):
-    """A decision needs a stream that was not loaded; the caller loads it and decides again."""
+    """A decision needs streams that were not loaded; the caller loads them and decides again."""
 
-    def __init__(self, stream: str) -> None:
-        super().__init__(stream)
-        self.stream = stream
+    def __init__(self, *streams: str) -> None:
+        super().__init__(*streams)
+        self.streams = streams
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +134,10 @@ class Context(Protocol):
 
     def load(self, stream: str) -> Any | None:
         """The state of another stream, None if it has no events; raises StreamNotLoaded to ask for it."""
+        ...
+
+    def load_all(self, streams: Sequence[str]) -> list[Any | None]:
+        """The states of several streams in order; raises StreamNotLoaded to ask for all that are missing at once."""
         ...
 
 

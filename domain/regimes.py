@@ -7,18 +7,19 @@ passes where the next report's data period begins; then every submitter owes tha
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from contracts.base import Event
 from contracts.deadlines import DeadlineCancelled, DeadlineScheduled, RecordDeadlinePassed
-from contracts.limits import Limit
+from contracts.limits import CalendarDay, Limit
 from contracts.obligation import Duty, Period
 from contracts.programme import RegimeDefinition
 from domain.authority import organisation_of
-from domain.calendar import local_date, local_midnight, to_local
+from domain.calendar import WorkingCalendar, local_date, local_midnight, to_local
 from domain.deadlines import record_passing
 from domain.kernel import Change, Changes, Context, Request
-from domain.limits import occurrences, periods
+from domain.limits import OnHoliday, occurrences, periods
 from domain.obligation_opening import declare, fitting
 from domain.organisation import Organisation
 from domain.programme_state import Programme, Regime
@@ -69,7 +70,7 @@ def report_period_passed(request: Request[RecordDeadlinePassed], state: Programm
     if not passed or regime is None or request.data.key.kind != "report_period":
         return passed
     at = passed[0].occurred_at or context.now
-    series = list(_series(state, regime.definition, None))
+    series = _series(state, regime.definition, None)
     declared: Changes = []
     for owed in series:
         if owed.opens == at:
@@ -90,18 +91,30 @@ def _timer(opens: datetime) -> Limit:
     return Limit(at=opens, boundary="before", named=to_local(opens).replace(tzinfo=None).isoformat(timespec="minutes"))
 
 
-def _series(state: Programme, regime: RegimeDefinition, issued_on: date | None) -> Iterator[_Owed]:
+def _series(state: Programme, regime: RegimeDefinition, issued_on: date | None) -> tuple[_Owed, ...]:
     """The reports a regime asks for, in order of their opening; each opens at another instant."""
     start = regime.start or issued_on or state.issued_on
     if start is None or state.closed or not regime.active:
-        return iter(())
-    end = regime.end or state.window_end or date(start.year + 5, start.month, min(start.day, 28))
+        return ()
+    return _reports(regime, start, state.window_end, state.settings.holiday_rule, state.calendar_days)
+
+
+@lru_cache(maxsize=256)
+def _reports(
+    regime: RegimeDefinition,
+    start: date,
+    window_end: date | None,
+    holiday_rule: OnHoliday,
+    days: tuple[CalendarDay, ...],
+) -> tuple[_Owed, ...]:
+    """The same regime, window and calendar ask for the same reports: computed once, asked for at every period."""
+    end = regime.end or window_end or date(start.year + 5, start.month, min(start.day, 28))
     if regime.due is None:
-        return _undated(regime, start, end)
+        return tuple(_undated(regime, start, end))
     if regime.due.date is not None and regime.end is None:
         end = max(end, regime.due.date)
-    found = occurrences(regime.due, start, end, on_holiday=state.settings.holiday_rule, calendar=state.calendar)
-    return (_Owed(o.code, o.period_start, o.period_start, o.period_end, o.limit) for o in found)
+    found = occurrences(regime.due, start, end, on_holiday=holiday_rule, calendar=WorkingCalendar(days))
+    return tuple(_Owed(o.code, o.period_start, o.period_start, o.period_end, o.limit) for o in found)
 
 
 def _undated(regime: RegimeDefinition, start: date, end: date) -> Iterator[_Owed]:
@@ -116,11 +129,12 @@ def _undated(regime: RegimeDefinition, start: date, end: date) -> Iterator[_Owed
 
 
 def _declared(request: Request[Any], regime: Regime, owed: _Owed, state: Programme, context: Context) -> Changes:
+    units = list(_submitters(regime.definition, state, organisation_of(request, context), owed.opens))
+    codes = (fitting(f"{regime.definition.code}-{owed.code}-{unit}") for unit in units)
+    streams = [f"obligation/{state.code}/{code}" for code in codes]
     found: Changes = []
-    for unit in _submitters(regime.definition, state, organisation_of(request, context), owed.opens):
-        code = fitting(f"{regime.definition.code}-{owed.code}-{unit}")
-        stream = f"obligation/{state.code}/{code}"
-        if context.load(stream) is None:
+    for unit, stream, known in zip(units, streams, context.load_all(streams), strict=True):
+        if known is None:
             duty = _duty(regime, owed, unit)
             opened = owed.opens
             found += declare(duty, owed.limit, opened, state, opened, stream=stream, occurred_at=opened)

@@ -7,7 +7,7 @@ from psycopg.sql import SQL, Composed, Identifier
 
 from projections.queries import Row, Rows, Where, fetch
 from projections.scope import ReadScope
-from projections.scorecards import FIGURES, RATES
+from projections.scorecards import FIGURES, PHASE_RATES, RATES
 
 _VISIBLE = (
     "({} = ANY(%s) OR EXISTS (SELECT FROM read.programmes p, jsonb_array_elements(p.participants) AS part"
@@ -71,20 +71,22 @@ def _named(view: str, where: Where) -> Composed:
 def programme_totals(cursor: Cursor[Any], scope: ReadScope, programme: str | None = None) -> Rows:
     """One row a programme: the sum over its units."""
     where = Where().given("programme = %s", programme).within(scope)
-    return fetch(cursor, _total("department_scorecard", ("programme",), FIGURES, where), where.values)
+    return fetch(cursor, _total("department_scorecard", ("programme",), FIGURES, RATES, where), where.values)
 
 
 def phase_totals(cursor: Cursor[Any], scope: ReadScope, programme: str, phase: str | None = None) -> Rows:
     """One row a phase: the sum over its units."""
     where = Where().add("programme = %s", programme).given("phase = %s", phase).within(scope)
-    return fetch(cursor, _total("phase_scorecard", ("programme", "phase"), FIGURES + _CARRIED, where), where.values)
+    return fetch(
+        cursor, _total("phase_scorecard", ("programme", "phase"), FIGURES + _CARRIED, PHASE_RATES, where), where.values
+    )
 
 
-def _total(view: str, key: tuple[str, ...], figures: tuple[str, ...], where: Where) -> Composed:
+def _total(view: str, key: tuple[str, ...], figures: tuple[str, ...], rates: str, where: Where) -> Composed:
     names = SQL(", ").join(map(Identifier, key))
     sums = SQL(", ").join(SQL("sum({0})::bigint AS {0}").format(Identifier(name)) for name in figures)
     return SQL("SELECT *, {} FROM (SELECT {}, {} FROM {}{} GROUP BY {}) c ORDER BY {}").format(
-        SQL(RATES), names, sums, Identifier("read", view), where.clause, names, names
+        SQL(rates), names, sums, Identifier("read", view), where.clause, names, names
     )
 
 

@@ -5,7 +5,8 @@ against the original and against the current limit, and what was carried over st
 
 Rates, version 1. completion_rate = done / (assigned less cancelled). on_time_rate = done on time against the original limit
 / everything that has come to its end or passed its limit (done, unfinished, overdue open): tasks not yet due do not count (R-194).
-on_time_rate_current is the same against the current limit.
+on_time_rate_current is the same against the current limit. In a phase, tasks carried out of it unfinished still count as
+assigned there, and as late if they were.
 """
 
 from projections.model import View
@@ -76,12 +77,19 @@ _OBLIGATION_FLAGS = """
     o.status IN ('accepted', 'consolidated', 'forwarded') AS accepted,
     o.decides_at IS NOT NULL AND o.original_due IS NOT NULL AND o.decides_at >= o.original_due AS late"""
 
-RATES = """
-    CASE WHEN assigned > cancelled THEN round(done::numeric / (assigned - cancelled), 4) END AS completion_rate,
-    CASE WHEN done + unfinished + overdue_open > 0
-         THEN round(done_on_time_original::numeric / (done + unfinished + overdue_open), 4) END AS on_time_rate,
-    CASE WHEN done + unfinished + overdue_open > 0
-         THEN round(done_on_time_current::numeric / (done + unfinished + overdue_open), 4) END AS on_time_rate_current"""
+
+def rates(more_assigned: str = "0", more_late: str = "0") -> str:
+    """The rates of a scorecard row; a phase adds what was carried out of it, and what of that was late there (R-061)."""
+    ended = f"(done + unfinished + overdue_open + {more_late})"
+    given = f"(assigned - cancelled + {more_assigned})"
+    return f"""
+    CASE WHEN {given} > 0 THEN round(done::numeric / {given}, 4) END AS completion_rate,
+    CASE WHEN {ended} > 0 THEN round(done_on_time_original::numeric / {ended}, 4) END AS on_time_rate,
+    CASE WHEN {ended} > 0 THEN round(done_on_time_current::numeric / {ended}, 4) END AS on_time_rate_current"""
+
+
+RATES = rates()
+PHASE_RATES = rates("carried_out", "carried_out_overdue")
 
 
 def department_query(assignments: str, obligations: str, warnings: str) -> str:
@@ -131,7 +139,7 @@ def phase_query(assignments: str, obligations: str, warnings: str) -> str:
                coalesce(carried_out_overdue, 0) AS carried_out_overdue
         FROM t FULL JOIN l USING (programme, phase, unit) FULL JOIN d USING (programme, phase, unit)
                FULL JOIN w USING (programme, phase, unit))
-    SELECT *, {RATES} FROM c"""
+    SELECT *, {PHASE_RATES} FROM c"""
 
 
 DEPARTMENT = View(

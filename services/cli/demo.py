@@ -17,17 +17,26 @@ def demo(
     data: Annotated[Path | None, typer.Option(help="Keep the data; 'sauro up --data DIR' serves it again.")] = None,
 ) -> None:
     """Start engines and services with a simulated clock, import four programmes and play them."""
+    from rich.console import Console
+
+    from domain.calendar import local_date
+    from services.cli.common import CommandFailed
     from services.cli.running import run
     from services.engines import EmbeddedEngines
     from services.settings import Settings
-    from services.simulation.demo import DemoOptions, run_demo
+    from services.simulation.demo import START, DemoOptions, NotPlayable, run_demo
+    from services.simulation.tables import WIDTH, ProgressBar, show
 
     options = DemoOptions(seed=seed, until=until.date(), scale=scale, headless=headless, json=json_file, data=data)
+    console = Console(width=WIDTH)
     with EmbeddedEngines(data, relaxed=True) as engines:
-        asyncio.run(run_demo(options, engines.addresses))
+        try:
+            with ProgressBar(console, local_date(START)) as bar:
+                result = asyncio.run(run_demo(options, engines.addresses, progress=bar))
+        except NotPlayable as reason:
+            raise CommandFailed(str(reason)) from None
+        show(result, console)
         if headless:
             return
-        settings = Settings().model_copy(
-            update={"postgres": engines.addresses.postgres, "nats": engines.addresses.nats}
-        )
-        asyncio.run(run(settings, ("api",), []))
+        found = {"postgres": engines.addresses.postgres, "nats": engines.addresses.nats}
+        asyncio.run(run(Settings().model_copy(update=found), ("api",), []))

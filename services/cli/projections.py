@@ -56,7 +56,7 @@ def rebuild(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
     from rich.table import Table
 
-    from services.projector.rebuild import UnknownReadModel
+    from services.projector.rebuild import ReadModelsApart, UnknownReadModel
     from services.projector.rebuild import rebuild as build
 
     columns = (TextColumn("building"), BarColumn(), MofNCompleteColumn(), TextColumn("events"), TimeRemainingColumn())
@@ -66,7 +66,7 @@ def rebuild(
             found = build(
                 store, names or None, lambda at, head: progress.update(bar, completed=at, total=head), switch=switch
             )
-        except UnknownReadModel as error:
+        except (UnknownReadModel, ReadModelsApart) as error:
             raise CommandFailed(str(error)) from None
     if as_json:
         typer.echo(json.dumps([asdict(model) for model in found], default=str))

@@ -136,9 +136,13 @@ class LogRecorder(PostgresApplicationRecorder):
         """A committed transaction on a pooled connection."""
         return self.datastore.transaction(commit=True)
 
+    def reading(self) -> AbstractContextManager[Cursor[DictRow]]:
+        """A cursor in autocommit: one round trip a query, each with a snapshot of its own."""
+        return self.datastore.cursor()
+
     def head(self) -> Head:
         """The end of the log as committed now."""
-        with self.datastore.transaction(commit=True) as cursor:
+        with self.reading() as cursor:
             return self._head(cursor)
 
     @staticmethod
@@ -237,7 +241,7 @@ class LogRecorder(PostgresApplicationRecorder):
         """The first receipts of commands already known, with the digest of their content."""
         if not keys:
             return {}
-        with self.datastore.transaction(commit=True) as cursor:
+        with self.reading() as cursor:
             rows = cursor.execute(
                 "SELECT r.* FROM unnest(%s::text[], %s::text[]) AS k(source, command_id)"
                 " JOIN log.receipts r USING (source, command_id)",
@@ -250,7 +254,7 @@ class LogRecorder(PostgresApplicationRecorder):
         """The stored forms of many streams after a version each, in stream and version order: one query a batch."""
         if not streams:
             return []
-        with self.datastore.transaction(commit=True) as cursor:
+        with self.reading() as cursor:
             rows = cursor.execute(
                 "SELECT e.originator_id, e.state FROM unnest(%s::text[], %s::bigint[]) AS k(stream, version)"
                 " JOIN log.events e ON e.originator_id = k.stream AND e.originator_version > k.version"

@@ -117,7 +117,7 @@ class Intake:
                     decided.append(decide_one(found, deciders[found.aggregate], overlay))
                     break
                 except StreamNotLoaded as missing:
-                    self._cache.load([missing.stream])
+                    self._cache.load(missing.streams)
         return decided
 
     def _append_of(self, fresh: dict[Key, Readable | Unreadable], decided: list[Decided], overlay: Overlay) -> Append:

@@ -10,7 +10,7 @@ from itertools import groupby
 
 import orjson
 import structlog
-from eventsourcing.persistence import PersistenceError
+from eventsourcing.persistence import IntegrityError, InterfaceError, OperationalError
 from nats.errors import Error as NatsError
 from nats.errors import MsgAlreadyAckdError
 
@@ -23,8 +23,18 @@ from services.intake.reading import Incoming
 from services.puller import ACK_WAIT, Puller, Taken
 
 log = structlog.get_logger("sauro.intake")
-PASSING = (*TRANSIENT, PersistenceError, TooMuchContention, NatsError, TimeoutError, OSError)
-"""Trouble that passes: nothing was stored or answered, so the same batch is tried again."""
+PASSING = (
+    *TRANSIENT,
+    OperationalError,
+    InterfaceError,
+    IntegrityError,
+    TooMuchContention,
+    NatsError,
+    TimeoutError,
+    OSError,
+)
+"""Trouble that passes: nothing was stored, or (a lost commit reply) it is found stored on the next try. The same batch is
+tried again. Anything else ends this instance with its error on record, and the next one begins at the same batch."""
 
 
 class IntakeService:

@@ -104,7 +104,7 @@ class StateCache:
         self.put(found)
 
     def _snapshots(self, streams: Sequence[str]) -> dict[str, Loaded]:
-        with self._recorder.transaction() as cursor:
+        with self._recorder.reading() as cursor:
             rows = select_snapshots(cursor, streams)
         restored = ((row["stream"], self._folder.restore(row)) for row in rows)
         return {stream: loaded for stream, loaded in restored if loaded is not None}
@@ -139,6 +139,13 @@ class Overlay:
     def load(self, stream: str) -> Any | None:
         """The state of another stream, as `Context` wants it."""
         return self.stream(stream).state
+
+    def load_all(self, streams: Sequence[str]) -> list[Any | None]:
+        """The states of several streams, as `Context` wants them."""
+        missing = [stream for stream in streams if stream not in self.changed and self._cache.get(stream) is None]
+        if missing:
+            raise StreamNotLoaded(*missing)
+        return [self.load(stream) for stream in streams]
 
     def apply(self, events: Sequence[Recorded[Any]]) -> None:
         """Fold the events of one command, all of them or, when one fails, none."""

@@ -43,6 +43,10 @@ class UnknownReadModel(Exception):
     """No read model has that name."""
 
 
+class ReadModelsApart(Exception):
+    """Read models at different positions cannot be compared as one."""
+
+
 @dataclass
 class Builder:
     """Folds the log in memory into the build schema."""
@@ -129,7 +133,10 @@ def _compare(store: Store, builder: Builder, views: Iterable[View]) -> tuple[Reb
         at = {known.get(tracked_name(model), 0) for model in builder.models}
         position = max(at, default=0)
         if len(at) > 1:
-            raise RuntimeError("the read models stand at different positions; wait until the projector has caught up")
+            raise ReadModelsApart(
+                "the read models stand at different positions: one is in quarantine, or the projector has not"
+                " caught up; rebuild them by name"
+            )
         if builder.position > position:  # the live side is behind: fold a fresh build only as far as it is
             builder.rows, builder.position = {model.name: {} for model in builder.models}, 0
             for model in builder.models:

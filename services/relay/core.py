@@ -81,12 +81,14 @@ class Relay:
         if len(batch) >= ATOMIC_FROM:
             await self._publish_atomic(batch, last)
             return
-        first, *rest = batch
-        await self._bus.js.publish(
-            self._subject(first), first.state, headers={"Nats-Expected-Last-Sequence": str(last)}
-        )
+        # Each message expects the one before it, so that they can be sent at once and none can land out of place.
+        expected = ({"Nats-Expected-Last-Sequence": str(event.id - 1)} for event in batch)
+        (subject, state, headers), *rest = [
+            (self._subject(event), event.state, headers) for event, headers in zip(batch, expected, strict=True)
+        ]
+        await self._bus.js.publish(subject, state, headers=headers)  # alone: its refusal (10071) comes back as an error
         if rest:
-            await self._bus.publish_all([(self._subject(event), event.state, None) for event in rest])
+            await self._bus.publish_all(rest)
 
     async def _publish_atomic(self, batch: Sequence[Notification], last: int) -> None:
         name = uuid4().hex

@@ -66,7 +66,7 @@ class Timekeeper:
         return await asyncio.to_thread(self._exists)
 
     def _exists(self) -> bool:
-        with self._store.recorder.transaction() as cursor:
+        with self._store.recorder.reading() as cursor:
             row = cursor.execute(EXISTS).fetchone()
         return row is not None and row["found"]
 
@@ -75,12 +75,12 @@ class Timekeeper:
         return await asyncio.to_thread(self._next)
 
     def _next(self) -> datetime | None:
-        with self._store.recorder.transaction() as cursor:
+        with self._store.recorder.reading() as cursor:
             row = cursor.execute(NEXT).fetchone()
         return row["next_at"] if row else None
 
     def _due(self, now: datetime) -> Sequence[DueNow]:
-        with self._store.recorder.transaction() as cursor:
+        with self._store.recorder.reading() as cursor:
             rows = cursor.execute(DUE, (now, BATCH), prepare=True).fetchall()
         return [_due_now(row) for row in rows]
 

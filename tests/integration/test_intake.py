@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -171,7 +170,6 @@ def broken(desk: Desk) -> list[tuple[str, bytes, bool]]:
         ("unknown_type", {"type": "sauro.assignment.AssignTask.v2"}),
         ("unknown_type", {"type": 7}),
         ("extra_forbidden", {"extra": 1}),
-        ("missing", {"data": {}, "subject": None}),
         ("programme_mismatch", {"programme": "OTHER"}),
         ("subject_mismatch", {"subject": f"obligation/{PROG}/T-1"}),
         ("subject_mismatch", {"subject": "assignment/OTHER/T-1"}),
@@ -179,7 +177,6 @@ def broken(desk: Desk) -> list[tuple[str, bytes, bool]]:
         ("instant_format", {"time": 1780000000}),
         ("literal_error", {"specversion": "0.3"}),
     ]
-    del changed[4]
     found = [
         (rule, orjson.dumps(good | change | {"id": f"B-{number}"}), True)
         for number, (rule, change) in enumerate(changed, 1)
@@ -637,7 +634,7 @@ class Severed(LogRecorder):
         return head
 
 
-@pytest.mark.parametrize("cuts", [["before"], ["during"], ["after"], ["during", "before", "after"]], ids=" ".join)
+@pytest.mark.parametrize("cuts", [["before"], ["during"], ["after"], ["during", "after"]], ids=" ".join)
 async def test_lost_connections_lose_nothing_and_double_nothing(
     store: Store, bus: Bus, dsn: str, cuts: list[str]
 ) -> None:
@@ -682,4 +679,3 @@ def test_a_due_is_stored_as_an_instant(store: Store) -> None:
     assigned = next(e for e in events(store) if e.stream == stream("T-1"))
     assert assigned.data.original.at == datetime(2026, 6, 5, 17, tzinfo=UTC)
     assert assigned.data.content.due == Due(day=date(2026, 6, 5))
-    assert replace(assigned, position=1).position == 1

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import orjson
 import pytest
 
 from contracts.base import Command, Event
@@ -277,4 +276,4 @@ def test_its_types_stand_in_the_registry() -> None:
     assert own.contracts.events["sauro.visit.DeadlinePassed.v1"].model is DeadlinePassed
     assert ("visit", DeadlinePassed) in own.read_models[-1].handles
     assert "sauro.visit.PlanVisit.v1" not in REGISTRY.contracts.commands
-    assert orjson.loads(orjson.dumps(CONTRACT.type_of(VisitPlanned))) == "sauro.visit.VisitPlanned.v1"
+    assert CONTRACT.type_of(VisitPlanned) == "sauro.visit.VisitPlanned.v1"

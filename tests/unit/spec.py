@@ -5,6 +5,7 @@ returns it; a refusal is raised. Times are local (`2026-06-05T14:00`) or aware d
 """
 
 import importlib.util
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -60,6 +61,9 @@ class _Context:
 
     def load(self, stream: str) -> Any | None:
         return self._world.states.get(stream)
+
+    def load_all(self, streams: Sequence[str]) -> list[Any | None]:
+        return [self._world.states.get(stream) for stream in streams]
 
 
 class World:

@@ -1,0 +1,62 @@
+"""deploy/nats/nats.conf on a real server: a sender publishes under its own name only."""
+
+import asyncio
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import nats
+import nats.errors
+import pytest
+
+from services.bus import Bus
+from services.engines.nats import nats_server
+
+CONFIG = Path(__file__).parents[2] / "deploy" / "nats" / "nats.conf"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """The shipped configuration on a free port of loopback, with its store in the test's folder."""
+    text = CONFIG.read_text(encoding="utf-8")
+    text = text.replace("0.0.0.0:4222", "127.0.0.1:-1").replace("/var/lib/nats", str(tmp_path / "store"))
+    file = tmp_path / "nats.conf"
+    file.write_text(text, encoding="utf-8")
+    environment = os.environ | {"SAURO_NATS_PASSWORD": "ours", "DMS_NATS_PASSWORD": "theirs"}
+    process = subprocess.Popen(
+        [str(nats_server()), "-c", str(file), "--ports_file_dir", str(tmp_path)],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "Server is ready" in line:
+            break
+    (ports,) = tmp_path.glob("*.ports")
+    yield json.loads(ports.read_text(encoding="utf-8"))["nats"][0].removeprefix("nats://")
+    process.terminate()
+    process.communicate(timeout=10)
+
+
+async def test_a_sender_speaks_under_its_own_name_only(server: str) -> None:
+    ours = await Bus.connect(f"nats://sauro:ours@{server}")
+    await ours.ensure_streams()
+    refused: asyncio.Queue[str] = asyncio.Queue()
+
+    async def on_error(error: Exception) -> None:
+        await refused.put(str(error))
+
+    sender = await nats.connect(f"nats://DMS-1:theirs@{server}", error_cb=on_error)
+    ack = await sender.jetstream().publish("sauro.command.DMS-1.SKHCN-TD500", b"{}")
+    assert ack.stream == "COMMANDS"
+    for subject in ("sauro.command.timekeeper.SKHCN-TD500", "sauro.command.DMS-2.SKHCN-TD500", "sauro.receipt.DMS-1"):
+        await sender.publish(subject, b"{}")
+        assert "permissions violation" in (await asyncio.wait_for(refused.get(), 5)).lower()
+    await sender.subscribe("sauro.receipt.DMS-2")
+    assert "permissions violation" in (await asyncio.wait_for(refused.get(), 5)).lower()
+    assert (await ours.js.stream_info("COMMANDS")).state.messages == 1
+    await sender.close()
+    await ours.close()
