@@ -75,8 +75,8 @@ def limit_moved(state: Assignment, limit: Limit, programme: Programme, context: 
 def milestones(state: Assignment, programme: Programme, context: Context) -> Iterable[Change]:
     """The limits of the milestones the task names (R-126)."""
     for milestone in state.content.milestones:
-        if limit := limit_from(milestone.due):
-            yield scheduled(state, "assignment_milestone", limit, programme, context, milestone.code)
+        limit = limit_from(milestone.due)
+        yield scheduled(state, "assignment_milestone", limit, programme, context, milestone.code)
 
 
 def update_due(state: Assignment, at: datetime) -> Limit | None:

@@ -121,7 +121,10 @@ def _raise(request: Request[RaiseWarning], state: Warned | None, context: Contex
         return []
     posts = _Posts(subject, programme, organisation_of(request, context))
     if data.rung is not None:
-        return _raise_early(data.rung, state, deadline, ladder, posts, data.about)
+        limit = stream_of(request.programme, data.about, data.key, early=False)
+        return _raise_early(
+            data.rung, state, deadline, ladder, posts, data.about, overtaken=context.load(limit) is not None
+        )
     found = rung_at_limit(ladder)
     if found is None or not deadline.passed or state is not None:
         return []
@@ -148,17 +151,29 @@ class _Posts:
 
 
 def _raise_early(
-    number: int, state: Warned | None, deadline: Deadline, ladder: Ladder, posts: _Posts, about: str
+    number: int,
+    state: Warned | None,
+    deadline: Deadline,
+    ladder: Ladder,
+    posts: _Posts,
+    about: str,
+    *,
+    overtaken: bool,
 ) -> Changes:
-    """The first rung before the limit raises the early warning, the next ones climb it."""
-    if deadline.passed or number >= len(ladder.rungs) or sign(ladder.rungs[number].offset) >= 0:
+    """The first rung before the limit raises the early warning, the next ones climb it.
+
+    Every rung that was reached leaves its trace, even if it is answered only after the limit has passed; `overtaken` by
+    the limit's own warning, the early one gives way at once.
+    """
+    if number >= len(ladder.rungs) or sign(ladder.rungs[number].offset) >= 0:
         return []
     rung = ladder.rungs[number]
     at = next((lead.at for lead in deadline.leads if lead.rung == number), None)
     if at is None or number not in deadline.fired:
         return []
     if state is None:
-        return _effective(at, _raised((number, rung), deadline, posts, about, early=True))
+        given_way = [Change(WarningSuperseded(reason="stronger_warning"))] if overtaken else []
+        return _effective(at, _raised((number, rung), deadline, posts, about, early=True), *given_way)
     if not state.is_open or number <= state.rung:
         return []
     climbed = WarningEscalated(level=rung.level, rung=number, act=rung.act, recipients=posts.of(rung), top=False)
@@ -382,8 +397,8 @@ def _reads(request: Request[Any]) -> tuple[str, ...]:
     about = getattr(request.data, "about", None)
     if about is None:
         return surroundings(request)
-    early = stream_of(request.programme, about, request.data.key, early=True)
-    return (*surroundings(request), about, early)
+    both = (stream_of(request.programme, about, request.data.key, early=early) for early in (True, False))
+    return (*surroundings(request), about, *both)
 
 
 DECIDER = Decider(CONTRACT, Warned, dispatch(CONTRACT.name, _OPENING, _LATER), folding(_FOLD), reads=_reads)

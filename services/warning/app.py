@@ -1,7 +1,7 @@
 """The warning service at work: a FastStream subscriber to the deadline and warning events on EVENTS.
 
-It keeps nothing and its commands derive their ids from the events, so a redelivered batch, a second instance or a restart send the
-same commands again and each rung fires once.
+It keeps nothing and its commands derive their ids from the events, so a redelivered batch, a second instance or a restart
+send the same commands again and each rung fires once.
 """
 
 from collections.abc import Callable

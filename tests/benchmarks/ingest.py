@@ -53,9 +53,12 @@ def _raw_copy(place: Installation, rows: int) -> float:
         connection.execute("CREATE TABLE raw (LIKE log.events INCLUDING INDEXES)")
         begun = time.perf_counter()
         for start in range(0, len(found), 500):
-            with connection.transaction(), connection.cursor() as cursor:
-                with cursor.copy(f"COPY raw ({columns}) FROM STDIN (FORMAT BINARY)".encode()) as copy:
-                    copy.set_types(["int8", "text", "int8", "text", "timestamptz", "bytea"])
-                    for row in found[start : start + 500]:
-                        copy.write_row(row)
+            with (
+                connection.transaction(),
+                connection.cursor() as cursor,
+                cursor.copy(f"COPY raw ({columns}) FROM STDIN (FORMAT BINARY)".encode()) as copy,
+            ):
+                copy.set_types(["int8", "text", "int8", "text", "timestamptz", "bytea"])
+                for row in found[start : start + 500]:
+                    copy.write_row(row)
         return len(found) / (time.perf_counter() - begun)

@@ -8,7 +8,6 @@ import json
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import nats.errors
@@ -35,16 +34,14 @@ from contracts.base import Command
 from contracts.envelope import Actor
 from domain.calendar import to_local
 from services.bus import Bus, Names
-from services.calendar_source import proposed_calendar
 from services.clock import SystemClock
 from services.engines import EmbeddedEngines
 from services.eventlog.migrations import migrate
 from services.outgoing import Outgoing, to_json
-from services.programmes.check import check
-from services.programmes.importer import import_commands
 from services.spine import Spine
 from services.store import Store
 from tests.integration.processes import SERVICES, Installation, installation
+from tests.integration.support import imported
 
 PROGRAMME, ORGANISATION, SOURCE = "SKHCN-TD500", "SKHCN", "DMS-TEST"
 HEAD, DEPUTY = Actor(post="TP-TTKHCN", unit="TTKHCN"), Actor(post="PP-TTKHCN", unit="TTKHCN")
@@ -66,12 +63,6 @@ def _database(engines: EmbeddedEngines, name: str) -> str:
     dsn = engines.addresses.postgres.replace("/postgres?", f"/{name}?")
     migrate(dsn)
     return dsn
-
-
-def imported(at: datetime) -> list[Outgoing]:
-    found = check(Path("deploy/programmes/skhcn-td500.yaml"))
-    assert found.programme and found.roster and found.policy
-    return list(import_commands(found.programme, found.roster, found.policy, proposed_calendar([2026, 2027]), at))
 
 
 def _command(number: int, step: int, command: Command, actor: Actor, at: datetime) -> Outgoing:
@@ -122,11 +113,10 @@ async def _publish(bus: Bus, source: str, commands: list[Outgoing]) -> None:
         while True:
             try:
                 await bus.publish_all(messages)
-                return
             except (nats.errors.Error, nats.js.errors.Error, TimeoutError):
-                await bus.client.flush(timeout=10) if bus.client.is_connected else await asyncio.wait_for(
-                    _connected(bus), 30
-                )
+                await asyncio.wait_for(_connected(bus), 30)
+            else:
+                return
 
 
 async def _connected(bus: Bus) -> None:
@@ -191,6 +181,26 @@ def _business(dsn: str) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
+def _differences(ours: dict[str, list[dict[str, Any]]], theirs: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """What differs, by model, row and column."""
+    found = []
+    for model in ours:
+        here, there = ({_name(row): row for row in side[model]} for side in (ours, theirs))
+        found += [f"{model} {name}: only on one side" for name in here.keys() ^ there.keys()]
+        found += [
+            f"{model} {name} {column}: {value!r}, not {there[name][column]!r}"
+            for name in here.keys() & there.keys()
+            for column, value in here[name].items()
+            if value != there[name][column]
+        ]
+    return sorted(found)
+
+
+def _name(row: dict[str, Any]) -> str:
+    keys = ("programme", "stream", "phase", "unit", "code", "kind", "occurrence")
+    return " ".join(str(row[key]) for key in keys if key in row)
+
+
 def _settled(dsn: str, receipts: int) -> bool:
     """Every sent command has its receipt, followers are at the head, each warning is delivered, no limit is due."""
     row = _ask(
@@ -209,13 +219,13 @@ def _settled(dsn: str, receipts: int) -> bool:
 async def _receipts(bus: Bus) -> dict[str, dict[str, Any]]:
     """First receipts by command id, read back from stream RECEIPTS."""
     found: dict[str, dict[str, Any]] = {}
-    subscription = await bus.js.subscribe(bus.names.receipt(SOURCE), ordered_consumer=True)
-    pending = ((await subscription.consumer_info()).num_pending or 0) + len(subscription._pending_queue._queue)  # type: ignore[attr-defined]
-    while pending > 0:
-        message = await subscription.next_msg(timeout=5)
-        pending = message.metadata.num_pending
-        for event in json.loads(message.data):
-            found.setdefault(event["data"]["id"], event["data"])
+    stream = bus.names.stream("RECEIPTS")
+    state = (await bus.js.stream_info(stream)).state
+    for sequence in range(state.first_seq, state.last_seq + 1):
+        message = await bus.js.get_msg(stream, seq=sequence)
+        for event in json.loads(message.data or b"[]"):
+            if event["data"]["source"] == SOURCE:
+                found.setdefault(event["data"]["id"], event["data"])
     return found
 
 
@@ -235,15 +245,15 @@ async def test_kills_and_restarts_change_nothing(durable: EmbeddedEngines, buses
     disturbed, calm = _database(durable, "disturbed"), _database(durable, "calm")
     at = datetime.now(UTC).replace(microsecond=0)
     falls = at + timedelta(seconds=20)
-    imported, work = imported(at), _work(at, falls)
+    founding, work = imported(at, "skhcn-td500"), _work(at, falls)
     with installation(durable, disturbed, "KILL-") as running:
-        await _publish(buses[0], "PROGRAMME-IMPORT", imported)
+        await _publish(buses[0], "PROGRAMME-IMPORT", founding)
         await _until("the programme is imported", buses[0], lambda: _have(disturbed, 200))
         await _under_fire(running, buses[0], work, random.Random(20260605))
-        total = len(imported + work)
+        total = len(founding + work)
         await _until("all has settled", buses[0], lambda: _past(falls) and _settled(disturbed, total))
         receipts = await _receipts(buses[0])
-    await _undisturbed(calm, buses[1], imported, work)
+    await _undisturbed(calm, buses[1], founding, work)
 
     assert {id_: receipt["outcome"] for id_, receipt in receipts.items()} == dict.fromkeys(
         (command.id for command in work), "accepted"
@@ -253,9 +263,8 @@ async def test_kills_and_restarts_change_nothing(durable: EmbeddedEngines, buses
         "SELECT originator_id, count(*) FROM log.events WHERE topic LIKE '%assignment.DeadlinePassed%' GROUP BY 1",
     )
     assert all(row["count"] == 1 for row in fired)
-    expected = _business(calm)
-    for model, rows in _business(disturbed).items():
-        assert rows == expected[model]
+    if differences := _differences(_business(disturbed), _business(calm)):
+        pytest.fail("\n".join(differences[:20]))
 
 
 def _have(dsn: str, events: int) -> bool:
@@ -280,11 +289,11 @@ async def _under_fire(running: Installation, bus: Bus, work: list[Outgoing], cha
         await publishing
 
 
-async def _undisturbed(dsn: str, bus: Bus, imported: list[Outgoing], work: list[Outgoing]) -> None:
+async def _undisturbed(dsn: str, bus: Bus, founding: list[Outgoing], work: list[Outgoing]) -> None:
     store = Store.open(dsn)
     spine = Spine(store, bus, SystemClock())
     await spine.start()
-    await spine.publish("PROGRAMME-IMPORT", imported)
+    await spine.publish("PROGRAMME-IMPORT", founding)
     await spine.settle()
     await spine.publish(SOURCE, work)
     await spine.settle()

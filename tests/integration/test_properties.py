@@ -37,7 +37,8 @@ from services.projector.rebuild import rebuild
 from services.spine import intake_for
 from services.store import Store
 from tests.integration.conftest import Databases
-from tests.integration.test_faults import DEPUTY, DIRECTOR, HEAD, ORGANISATION, PROGRAMME, imported
+from tests.integration.support import imported
+from tests.integration.test_faults import DEPUTY, DIRECTOR, HEAD, ORGANISATION, PROGRAMME
 
 NOW = datetime(2026, 6, 3, 2, tzinfo=UTC)
 SOURCE = "DMS-TEST"
@@ -77,7 +78,7 @@ def _incoming(position: int, task: int, step: int) -> Incoming:
 
 
 def _world(store: Store) -> None:
-    commands = imported(NOW)
+    commands = imported(NOW, "skhcn-td500")
     messages = [Incoming("IMPORT", c.programme, to_json(c, "IMPORT"), n) for n, c in enumerate(commands)]
     intake_for(store, SimulatedClock(NOW)).process(messages)
 
@@ -87,7 +88,8 @@ def _played(dsn: str, batches: list[list[Incoming]], project_every: int) -> tupl
     store = Store.open(dsn)
     _world(store)
     clock = SimulatedClock(NOW + timedelta(hours=1))
-    intake, projector, outcomes = intake_for(store, clock), Projector(store, clock), {}
+    intake, projector = intake_for(store, clock), Projector(store, clock)
+    outcomes: dict[str, Any] = {}
     projector.prepare()
     for number, batch in enumerate(batches):
         if number % 3 == 2:

@@ -39,11 +39,10 @@ from domain.programme import (
     NobodyInCharge,
     NoSuchConflict,
     PolicyVersionTaken,
-    ProgrammeIsClosed,
     RungsOutOfOrder,
     RungUnreachable,
 )
-from domain.programme_state import Programme
+from domain.programme_state import Programme, ProgrammeIsClosed
 from tests.unit.spec import POLICY, PROG, ROLES, World, define_regime, local, names, sample_world
 from tests.unit.spec_tasks import CLEAR, HANDED_IN, PROGRAMME, T, at_work, clear, day, office, sign_off
 

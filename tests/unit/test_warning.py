@@ -531,14 +531,15 @@ def test_r353_r354_after_downtime_the_same_events_at_the_same_instants(late: str
     assert all(e.occurred_at < local(end) or e.occurred_at == PLUS_5 for e in judged)
 
 
-def test_r353_warnings_found_in_one_batch_after_a_downtime_are_not_reminders_of_what_has_passed() -> None:
+def test_r353_rungs_and_limit_found_in_one_batch_leave_the_same_warnings_as_ever() -> None:
     world = at_work()
     world.timekeeper("2026-06-21T00:00", late="2026-06-25T08:00")
     chain = Chain(world)
     chain.handled = 0
     chain.until("2026-06-25T08:00")
-    (raised,) = chain.of("WarningRaised")
-    assert (raised.data.kind, raised.occurred_at) == ("overdue", LIMIT)
+    early, raised = chain.of("WarningRaised")
+    assert (early.data.kind, raised.data.kind, raised.occurred_at) == ("early", "overdue", LIMIT)
+    assert [(e.stream, e.data.reason) for e in chain.of("WarningSuperseded")] == [(early.stream, "stronger_warning")]
     assert [e.occurred_at for e in chain.of("WarningEscalated") if e.stream == raised.stream] == [PLUS_2, PLUS_5]
 
 
