@@ -6,10 +6,9 @@ deadline, so each rung fires once however often it is found (R-131).
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
-from hashlib import sha256
-from typing import Any, Literal
+from typing import Any
 
 from contracts.deadlines import DeadlineKey, RecordDeadlineApproached, RecordDeadlinePassed
 from contracts.limits import Limit
@@ -36,7 +35,7 @@ from contracts.warning import (
 )
 from domain.authority import by_known_actor, organisation_of, programme_of, require_role, surroundings
 from domain.calendar import local_date
-from domain.deadlines import DEADLINE_FOLD, Deadline, Deadlines, record_passing
+from domain.deadlines import Deadline, Deadlines, record_passing
 from domain.escalation import Subject, ladder_for, ladder_of, next_rung_after, recipients, rung_at_limit, sign
 from domain.kernel import (
     SYSTEM_SOURCES,
@@ -46,12 +45,10 @@ from domain.kernel import (
     Decider,
     NoSuchStream,
     NotNow,
-    Recorded,
     Refused,
     Request,
     changes,
     dispatch,
-    folding,
     only_system,
 )
 from domain.limits import shift
@@ -59,44 +56,11 @@ from domain.obligation_opening import demand_explanation
 from domain.obligation_state import Obligation
 from domain.organisation import Organisation
 from domain.programme_state import Programme
-
-Status = Literal["raised", "delivered", "acknowledged", "responded", "resolved", "dismissed", "superseded"]
-OPEN: frozenset[Status] = frozenset({"raised", "delivered", "acknowledged", "responded"})
+from domain.warning_state import OPEN, Status, Warned, evolve, stream_of
 
 
 class NotRecipient(Refused):
     """Only a post the warning was sent to, or the coordinating office, may answer it."""
-
-
-def stream_of(programme: str, about: str, key: DeadlineKey, *, early: bool) -> str:
-    """The warning's stream: readable as far as 40 characters allow, unique by a hash of the deadline."""
-    identity = f"{about}|{key.kind}|{key.occurrence}|{key.due_version}|{early}"
-    digest = sha256(identity.encode()).hexdigest()[:10].upper()
-    return f"warning/{programme}/{about.rsplit('/', 1)[-1][:26]}-{'E' if early else 'L'}-{digest}"
-
-
-@dataclass(frozen=True, slots=True)
-class Warned:
-    """The state of one warning stream."""
-
-    about: str
-    key: DeadlineKey
-    limit: Limit
-    rung: int
-    level: int
-    recipients: tuple[str, ...]
-    reached: frozenset[str]
-    policy_version: int
-    unit: str | None = None
-    phase: str | None = None
-    status: Status = "raised"
-    delivered_levels: frozenset[int] = frozenset()
-    deadlines: Deadlines = field(default_factory=Deadlines)
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it still wants an answer or its closing."""
-        return self.status in OPEN
 
 
 def _kind(key: DeadlineKey, subject: Subject, early: bool) -> WarningKind:
@@ -328,44 +292,6 @@ def _passed(request: Request[RecordDeadlinePassed], state: Warned, context: Cont
     return record_passing(request, state.deadlines, context.now)
 
 
-def _on_raised(state: Warned | None, recorded: Recorded[WarningRaised]) -> Warned:
-    data = recorded.data
-    return Warned(
-        about=data.about,
-        key=data.key,
-        limit=data.limit,
-        rung=data.rung,
-        level=data.level,
-        recipients=data.recipients,
-        reached=frozenset(data.recipients),
-        policy_version=recorded.policy_version or 1,
-        unit=data.unit,
-        phase=data.phase,
-    )
-
-
-def _on_delivered(state: Warned, recorded: Recorded[WarningDelivered]) -> Warned:
-    status: Status = "delivered" if state.status == "raised" else state.status
-    return replace(state, status=status, delivered_levels=state.delivered_levels | {recorded.data.level})
-
-
-def _on_escalated(state: Warned, recorded: Recorded[WarningEscalated]) -> Warned:
-    data = recorded.data
-    return replace(
-        state,
-        status="raised",
-        rung=data.rung,
-        level=data.level,
-        recipients=data.recipients,
-        reached=state.reached | set(data.recipients),
-        delivered_levels=state.delivered_levels - {data.level},
-    )
-
-
-def _to(status: Status) -> Any:
-    return lambda state, recorded: replace(state, status=status)
-
-
 _OPENING: dict[Any, Any] = {
     RaiseWarning: _raise,
     SupersedeWarning: _supersede,
@@ -380,17 +306,6 @@ _LATER: dict[Any, Any] = {
     RecordDeadlineApproached: lambda request, state, context: [],
     RecordDeadlinePassed: _passed,
 }
-_FOLD: dict[Any, Any] = {
-    **DEADLINE_FOLD,
-    WarningRaised: _on_raised,
-    WarningDelivered: _on_delivered,
-    WarningAcknowledged: _to("acknowledged"),
-    ResponseRecorded: _to("responded"),
-    WarningResolved: _to("resolved"),
-    WarningEscalated: _on_escalated,
-    WarningDismissed: _to("dismissed"),
-    WarningSuperseded: _to("superseded"),
-}
 
 
 def _reads(request: Request[Any]) -> tuple[str, ...]:
@@ -401,4 +316,4 @@ def _reads(request: Request[Any]) -> tuple[str, ...]:
     return (*surroundings(request), about, *both)
 
 
-DECIDER = Decider(CONTRACT, Warned, dispatch(CONTRACT.name, _OPENING, _LATER), folding(_FOLD), reads=_reads)
+DECIDER = Decider(CONTRACT, Warned, dispatch(CONTRACT.name, _OPENING, _LATER), evolve, reads=_reads)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from contracts.base import Command
 from contracts.warning import AcknowledgeWarning, DismissWarning, RecordResponse, ResolveWarning, ResponseKind
-from domain.warning import Warned
+from domain.warning_state import Warned
 from services.simulation.desk import Desk, Staff
 from services.simulation.wording import DIRECTIVES
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from domain.warning import OPEN, Warned
+from domain.warning_state import OPEN, Warned
 from projections import queries_scorecards as scorecards
 from projections.queries import begin_snapshot
 from projections.scope import EVERYTHING

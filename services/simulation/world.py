@@ -15,7 +15,7 @@ from domain.obligation_state import Obligation
 from domain.organisation import Organisation
 from domain.phase_state import Phase
 from domain.programme_state import Programme
-from domain.warning import Warned
+from domain.warning_state import Warned
 from services.simulation.transitions import TransitionCounter
 from services.store import Store
 

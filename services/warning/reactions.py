@@ -19,7 +19,7 @@ from contracts.obligation import DemandExplanation
 from contracts.warning import EscalateWarning, RaiseWarning, RecordResponse, ResolveWarning, SupersedeWarning
 from domain.kernel import Recorded
 from domain.obligation_opening import explanation_stream
-from domain.warning import stream_of
+from domain.warning_state import stream_of
 from services.outgoing import Outgoing
 from services.senders import derived_id, system_command
 

@@ -23,7 +23,7 @@ from contracts.assignment import Timeliness
 from contracts.obligation import ObligationKind
 from contracts.programme import RegimeDefinition
 from contracts.receipts import Outcome
-from domain import assignment_state, obligation_state, phase_state, warning
+from domain import assignment_state, obligation_state, phase_state, warning_state
 from domain.calendar import LOCAL
 from projections import queries_log, queries_scorecards, queries_work
 from projections.scope import ReadScope
@@ -541,7 +541,7 @@ def test_every_key_has_its_label() -> None:
         "obligation_status": obligation_state.Status,
         "obligation_kind": ObligationKind,
         "phase_status": phase_state.Status,
-        "warning_status": warning.Status,
+        "warning_status": warning_state.Status,
         "timeliness": Timeliness,
         "outcome": Outcome,
     }

@@ -57,7 +57,7 @@ from contracts.warning import AcknowledgeWarning, DismissWarning, RecordResponse
 from domain.assignment_state import ENDED, Assignment
 from domain.deadlines import Deadlines, slot
 from domain.kernel import Recorded, Refused
-from domain.warning import OPEN, Warned
+from domain.warning_state import OPEN, Warned
 from services.intake.states import Folder, Loaded
 from services.registry import REGISTRY
 from tests.unit.spec import PROG, World, define_regime, text

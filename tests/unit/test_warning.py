@@ -41,7 +41,8 @@ from contracts.warning import (
 from domain.authority import RoleRequired
 from domain.kernel import NoSuchStream, NotNow, Refused, ReservedForSauro
 from domain.obligation_opening import explanation_stream
-from domain.warning import NotRecipient, stream_of
+from domain.warning import NotRecipient
+from domain.warning_state import stream_of
 from tests.unit.spec import POLICY, PROG, ROLES, World, define_regime, local, names, text
 from tests.unit.spec_chain import Chain
 from tests.unit.spec_tasks import CLEAR, HANDED_IN, PROGRAMME, T, assigned, at_work, clear, day, office, sign_off
