@@ -1,12 +1,14 @@
 """What came of a run, as data: the JSON of `sauro demo --json` and the figures its tables show."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 import orjson
 
+from domain.assignment_content import missing_fields
 from domain.warning_state import OPEN, Warned
 from projections import queries_scorecards as scorecards
 from projections.queries import begin_snapshot
@@ -28,7 +30,8 @@ class DemoResult:
 
     document: dict[str, Any]
     titles: dict[str, str]
-    notes: tuple[str, ...]
+    drafts: tuple[tuple[str, str, tuple[str, ...]], ...]
+    joint_leads: tuple[tuple[str, str, tuple[str, ...], str], ...]
 
     def as_json(self) -> str:
         """The document as JSON."""
@@ -69,7 +72,7 @@ def build_result(
         "rounds": spine.rounds,
     }
     titles = {c.programme.code: c.programme.title.vi for c in programmes if c.programme}
-    return DemoResult(document, titles, tuple(_notes(programmes)))
+    return DemoResult(document, titles, tuple(_drafts(world, codes)), tuple(_joint_leads(world, codes)))
 
 
 def _warnings(world: World) -> dict[str, int]:
@@ -127,10 +130,19 @@ def refusals(store: Store, desk: Desk) -> dict[str, Any]:
     return {"by_rule": dict(sorted(rules.items())), "unexpected": sorted(unexpected)}
 
 
-def _notes(programmes: tuple[Checked, ...]) -> list[str]:
-    """Drafts that stayed open (R-023) and joint leads that were resolved (R-083), as the check lists them."""
-    found = []
-    for checked in programmes:
-        code = checked.programme.code if checked.programme else "?"
-        found += [f"{code}: {problem.message}; {problem.way_out}" for problem in checked.information]
-    return found
+def _drafts(world: World, codes: list[str]) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """Tasks that are not yet six-clear, with what they lack: programme, code, missing fields (R-023)."""
+    for programme in codes:
+        for stream in world.streams("assignment", programme):
+            task = world.assignment(stream)
+            if task.status == "draft":
+                yield programme, task.code, missing_fields(task.content)
+
+
+def _joint_leads(world: World, codes: list[str]) -> Iterator[tuple[str, str, tuple[str, ...], str]]:
+    """Tasks whose source names several leads: programme, code, the named ones, the one that leads now (R-083)."""
+    for programme in codes:
+        for stream in world.streams("assignment", programme):
+            task = world.assignment(stream)
+            if task.content.lead_resolution is not None:
+                yield programme, task.code, task.content.lead_resolution.named, task.unit or "-"

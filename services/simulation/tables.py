@@ -58,7 +58,7 @@ def show(result: DemoResult, console: Console | None = None, *, relaxed: bool = 
     console.print(_phases(document["phases"]))
     console.print(_warnings(document["departments"]))
     console.print(_totals(document["totals"]))
-    _open_points(console, result.notes)
+    _open_points(console, result)
     _summary(console, document, relaxed=relaxed)
 
 
@@ -178,13 +178,28 @@ def _totals(rows: Iterable[dict[str, Any]]) -> Table:
     return table
 
 
-def _open_points(console: Console, notes: tuple[str, ...]) -> None:
-    for title, sign in (("Dự thảo còn thiếu nội dung (R-023)", "R-023"), ("Nhiều đơn vị chủ trì (R-083)", "R-083")):
-        found = [note for note in notes if sign in note]
-        if found:
-            console.print(f"\n[bold]{title}[/bold]")
-            for note in found:
-                console.print(f"  {note}", highlight=False, markup=False)
+_FIELDS = {
+    "person": "người",
+    "work": "việc",
+    "time": "thời gian",
+    "responsibility": "trách nhiệm",
+    "authority": "thẩm quyền",
+    "result": "kết quả",
+    "measure": "thước đo",
+    "checking": "cơ chế kiểm tra",
+    "lead_unit": "đơn vị chủ trì",
+}
+
+
+def _open_points(console: Console, result: DemoResult) -> None:
+    """Tasks that are still drafts, and joint leads that were resolved to one."""
+    console.print(f"\n[bold]Dự thảo còn thiếu nội dung (R-023): {len(result.drafts)}[/bold]")
+    for programme, code, missing in result.drafts:
+        lacking = ", ".join(_FIELDS[name] for name in missing)
+        console.print(f"  {programme} {code}: thiếu {lacking}", highlight=False, markup=False)
+    console.print(f"\n[bold]Nhiều đơn vị chủ trì (R-083): {len(result.joint_leads)}[/bold]")
+    for programme, code, named, lead in result.joint_leads:
+        console.print(f"  {programme} {code}: {', '.join(named)}; nay {lead} chủ trì", highlight=False, markup=False)
 
 
 def _summary(console: Console, document: dict[str, Any], *, relaxed: bool) -> None:
