@@ -4,8 +4,8 @@ A report likes to mix what these keep apart: the plain completion rate stands be
 against the original and against the current limit, and what was carried over stays late in the phase it left (R-061, R-330).
 
 Rates, version 1. completion_rate = done / (assigned less cancelled). on_time_rate = done on time against the original limit
-/ everything that has come to its end or passed its limit (done, unfinished, overdue open): tasks not yet due do not
-count (R-194).
+/ everything that has come to its end or passed its limit (done, unfinished, overdue open): tasks without a
+limit or not yet due do not count (R-194).
 on_time_rate_current is the same against the current limit. In a phase, tasks carried out of it unfinished still count as
 assigned there, and as late if they were.
 """
@@ -81,7 +81,7 @@ _OBLIGATION_FLAGS = """
 
 def rates(more_assigned: str = "0", more_late: str = "0") -> str:
     """The rates of a scorecard row; a phase adds what was carried out of it, and what of that was late there (R-061)."""
-    ended = f"(done + unfinished + overdue_open + {more_late})"
+    ended = f"(done - done_undated + unfinished + overdue_open + {more_late})"
     given = f"(assigned - cancelled + {more_assigned})"
     return f"""
     CASE WHEN {given} > 0 THEN round(done::numeric / {given}, 4) END AS completion_rate,

@@ -13,7 +13,7 @@ from services.api import app as api_app
 from services.api.server import serve
 from services.bus import Bus, Names, on_error
 from services.clock import SystemClock
-from services.hosting import Runtime, Work, supervise
+from services.hosting import Runtime, Work, beat_alone, supervise
 from services.intake import app as intake_app
 from services.projector import app as projector_app
 from services.relay import app as relay_app
@@ -79,6 +79,11 @@ class Host:
             tasks = [
                 asyncio.create_task(supervise(name, runtime, lambda begin=begin: begin(runtime)), name=name)  # type: ignore[misc]
                 for name, begin in BEGIN.items()
+                if name in self._services
+            ]
+            tasks += [
+                asyncio.create_task(beat_alone(name, runtime), name=f"{name} heartbeat")
+                for name in (warning_app.NAME, "api")
                 if name in self._services
             ]
             stack.push_async_callback(_end, tasks)

@@ -163,6 +163,13 @@ async def _beat(name: str, runtime: Runtime, work: Work, lease: psycopg.AsyncCon
         await _report(name, runtime, work.position(), None)
 
 
+async def beat_alone(name: str, runtime: Runtime) -> None:
+    """The heartbeat of a service that needs no lease."""
+    while True:
+        await _report(name, runtime, None, None)
+        await asyncio.sleep(BEAT)
+
+
 async def _report(name: str, runtime: Runtime, position: int | None, error: str | None) -> None:
     def write() -> None:
         with runtime.store.recorder.transaction() as cursor:

@@ -29,4 +29,3 @@ class Settings(BaseSettings):
         1, description="copies of each JetStream stream; 3 in production"
     )
     batch: Annotated[int, Field(ge=1, le=2000)] = Field(512, description="most commands in one intake transaction")
-    log_level: str = Field("INFO", description="level of the structured log on standard error")

@@ -9,9 +9,9 @@ import nats.js.errors
 import orjson
 import structlog
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field
 
-from contracts.types import Code, MessageId, SourceCode
+from services.addressing import ADDRESS, broken_address, is_reserved
 from services.api.problems import FieldError, Problem, ProblemDetails, away, invalid, invalid_all
 from services.bus import Bus
 from services.intake.reading import MAX_COMMAND_BYTES
@@ -19,11 +19,6 @@ from services.intake.reading import MAX_COMMAND_BYTES
 router = APIRouter(prefix="/v1", tags=["commands"])
 MEDIA_TYPES = ("application/cloudevents+json", "application/json")
 PUBLISH_SECONDS = 5.0
-_ADDRESS: dict[str, tuple[TypeAdapter[str], str]] = {
-    "source": (TypeAdapter(SourceCode), "1 to 40 letters, digits and hyphens: the code of the sending system"),
-    "id": (TypeAdapter(MessageId), "1 to 100 printable ASCII characters without spaces, unique within the source"),
-    "programme": (TypeAdapter(Code), "1 to 40 upper-case letters, digits and hyphens: the programme's code"),
-}
 log = structlog.get_logger("sauro.api")
 
 
@@ -54,8 +49,8 @@ _BODY = {
                 "schema": {
                     "type": "object",
                     "description": "a command's CloudEvent in JSON structured mode; see contracts/schemas",
-                    "required": sorted(_ADDRESS),
-                    "properties": {name: adapter.json_schema() for name, (adapter, _) in _ADDRESS.items()},
+                    "required": sorted(ADDRESS),
+                    "properties": {name: adapter.json_schema() for name, (adapter, _) in ADDRESS.items()},
                 }
             }
             for name in MEDIA_TYPES
@@ -108,11 +103,10 @@ def _address(payload: bytes) -> tuple[str, str, str]:
         raise Problem(HTTPStatus.BAD_REQUEST, "not-json", f"the body is not JSON: {error}", errors=errors) from None
     if not isinstance(document, dict):
         raise invalid("body", "not_an_envelope", "a command is one JSON object, a CloudEvent")
-    errors = [broken for name in _ADDRESS if (broken := _check(document, name)) is not None]
-    if errors:
-        raise invalid_all(errors)
+    if broken := broken_address(document):
+        raise invalid_all([FieldError(field=f"body.{name}", rule=rule, message=why) for name, rule, why in broken])
     source: str = document["source"]
-    if source.islower():
+    if is_reserved(source):
         detail = f"source '{source}' is reserved: lower-case codes are those of Sauro's own services; use upper case"
         raise Problem(
             HTTPStatus.FORBIDDEN,
@@ -121,17 +115,6 @@ def _address(payload: bytes) -> tuple[str, str, str]:
             errors=[FieldError(field="body.source", rule="reserved", message=detail)],
         )
     return source, document["id"], document["programme"]
-
-
-def _check(document: dict[str, Any], name: str) -> FieldError | None:
-    adapter, meaning = _ADDRESS[name]
-    if name not in document:
-        return FieldError(field=f"body.{name}", rule="missing", message=f"missing; {meaning}")
-    try:
-        adapter.validate_python(document[name], strict=True)
-    except ValidationError as error:
-        return FieldError(field=f"body.{name}", rule=error.errors()[0]["type"], message=meaning)
-    return None
 
 
 async def _publish(bus: Bus | None, source: str, programme: str, payload: bytes) -> None:

@@ -28,6 +28,14 @@ def demo(
     from services.simulation.tables import WIDTH, ProgressBar, show
 
     options = DemoOptions(seed=seed, until=until.date(), scale=scale, headless=headless, json=json_file, data=data)
+    if options.until < local_date(START):
+        raise CommandFailed(f"the play begins on {local_date(START)}; --until {options.until} lies before it")
+    if json_file is not None and not json_file.parent.is_dir():
+        raise CommandFailed(f"--json {json_file}: the folder {json_file.parent} does not exist")
+    if data is not None and data.exists() and any(data.iterdir()):
+        raise CommandFailed(
+            f"--data {data} is not empty; the demo needs a folder of its own ('sauro up' serves an old one)"
+        )
     console = Console(width=WIDTH)
     with EmbeddedEngines(data, relaxed=True) as engines:
         try:

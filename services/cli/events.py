@@ -43,11 +43,10 @@ def send(
     text = sys.stdin.read() if file == "-" else _read(Path(file))
     messages: list[Message] = []
     for number, command in enumerate(_commands(text), 1):
-        try:
-            source, programme, id_ = command["source"], command["programme"], command["id"]
-        except (KeyError, TypeError):
-            raise CommandFailed(f"command {number} has no source, programme or id; it cannot be addressed") from None
+        source, programme, id_ = _address(number, command)
         messages.append((source, programme, id_, json.dumps(command, ensure_ascii=False).encode()))
+    if not messages:
+        raise CommandFailed("nothing to send: the input holds no command")
     receipts = asyncio.run(send_and_wait(located(data), messages, timeout))
     if as_json:
         typer.echo(json.dumps(list(receipts.values())))
@@ -57,9 +56,24 @@ def send(
         raise typer.Exit(1)
 
 
+def _address(number: int, command: Any) -> tuple[str, str, str]:
+    """Where a command goes; refused when it cannot be addressed, or speaks under a name that is Sauro's own."""
+    from services.addressing import broken_address, is_reserved
+
+    if not isinstance(command, dict):
+        raise CommandFailed(f"command {number} is no JSON object; a command is a CloudEvent")
+    if broken := broken_address(command):
+        raise CommandFailed(f"command {number}: " + "; ".join(f"'{name}': {why}" for name, _, why in broken))
+    if is_reserved(command["source"]):
+        raise CommandFailed(f"command {number}: source '{command['source']}' is reserved for Sauro; use upper case")
+    return command["source"], command["programme"], command["id"]
+
+
 def _read(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise CommandFailed(f"{file} is not UTF-8: byte {error.start}") from None
     except OSError as error:
         raise CommandFailed(f"cannot read {file}: {error.strerror}") from None
 

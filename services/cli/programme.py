@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Annotated
 
@@ -42,9 +42,12 @@ def import_(
     file: FileArgument,
     data: DataOption = None,
     roster: RosterOption = None,
-    at: Annotated[datetime | None, typer.Option(help="When the import counts as done; now by default.")] = None,
+    at: Annotated[
+        datetime | None, typer.Option(help="When its commands happen; 08:00 on the programme's issue date by default.")
+    ] = None,
 ) -> None:
     """Import a programme into a running instance: as commands, through intake, with receipts. Repeating it adds nothing."""
+    from domain.calendar import at_local
     from services.calendar_source import proposed_calendar
     from services.cli.sending import outcomes_table, send_and_wait
     from services.outgoing import to_json
@@ -54,7 +57,10 @@ def import_(
     found = checked(file, roster)
     if found.programme is None or found.roster is None or found.policy is None or not found.clean:
         raise CommandFailed(f"{file} has {len(found.problems)} problems; see: sauro programme check {file}")
-    moment = (at or datetime.now(UTC)).astimezone(UTC)
+    issued_on = found.programme.document.issued_on
+    if at is None and issued_on is None:
+        raise CommandFailed(f"{file} has no issue date; say when its commands happen with --at")
+    moment = (at or at_local(issued_on or date.min, time(8))).astimezone(UTC)
     commands = import_commands(found.programme, found.roster, found.policy, proposed_calendar(CALENDAR_YEARS), moment)
     settings = located(data)
     messages = [(SOURCE, command.programme, command.id, to_json(command, SOURCE)) for command in commands]

@@ -51,6 +51,8 @@ def up(
 ) -> None:
     """Run all services on embedded or configured engines with the system clock, until Ctrl-C."""
     settings = Settings()
+    if data is not None:
+        _require_folder(data)
     if port is not None:
         settings = settings.model_copy(update={"api_port": port})
     files = [file for file in (addresses, data / ADDRESSES if data else None) if file is not None]
@@ -86,6 +88,13 @@ def migrate(data: DataOption = None) -> None:
     assert settings.postgres is not None
     applied = apply(settings.postgres)
     typer.echo("\n".join(f"applied {name}" for name in applied) or "nothing to apply")
+
+
+def _require_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandFailed(f"--data {folder} cannot be a data folder ({error.strerror}); name another") from None
 
 
 async def run(settings: Settings, services: Sequence[str], files: Sequence[Path], *, quiet: bool = False) -> None:

@@ -80,7 +80,10 @@ def _check(request: Request[Any], subject: Loaded, overlay: Overlay) -> None:
             f"time {request.occurred_at.isoformat()} lies after the log's {overlay.now.isoformat()}", field="time"
         )
     if subject.began_at is not None and request.occurred_at < subject.began_at:
-        raise OccurredBeforeStream(f"{request.subject} began at {subject.began_at.isoformat()}", field="time")
+        raise OccurredBeforeStream(
+            f"{request.subject} began at {subject.began_at.isoformat()}; send the time at which this happened",
+            field="time",
+        )
     _check_organisation(request, overlay)
 
 

@@ -133,10 +133,11 @@ def _document(payload: bytes) -> dict[str, Any]:
 
 def _explain(error: ValidationError) -> Refusal:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"]) or "(message)"
+    where = _printable(".".join(str(part) for part in first["loc"])) or "(message)"
     others = error.error_count() - 1
     more = f" (and {others} more)" if others else ""
-    return Refusal(rule=first["type"], field=_printable(where[:200]), message=f"{first['msg']}{more}"[:1000])
+    message = f"{_printable(first['msg'])}{more}; see the JSON Schema of this type"
+    return Refusal(rule=first["type"], field=where[:200], message=message[:1000])
 
 
 def canonical_digest(document: Any) -> bytes:

@@ -1,6 +1,7 @@
 """Checks a programme's file with the roster and the policy beside it: what `sauro programme check` shows."""
 
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 
 from contracts.programme import EscalationPolicy
@@ -30,11 +31,17 @@ class Checked:
         return not self.problems
 
 
+def _beside(file: Path, name: str) -> Path:
+    """The file of that name beside the programme's, or the one that ships with Sauro."""
+    own = file.parent / name
+    return own if own.exists() else Path(str(files("deploy") / "programmes" / name))
+
+
 def check(file: Path, roster: Path | None = None, policy: Path | None = None) -> Checked:
-    """Read and check a programme; roster and policy are those beside it unless named. Cross checks need all three."""
+    """Read and check a programme; roster and policy are those beside it, or ours, unless named. Cross checks need all three."""
     programme = read(file, ProgrammeFile)
-    samples = read(roster or file.parent / ROSTER, Roster)
-    rungs = read(policy or file.parent / POLICY, EscalationPolicy)
+    samples = read(roster or _beside(file, ROSTER), Roster)
+    rungs = read(policy or _beside(file, POLICY), EscalationPolicy)
     problems = [*programme.problems, *samples.problems, *rungs.problems]
     if programme.model is None or samples.model is None or rungs.model is None:
         return Checked(programme.model, samples.model, rungs.model, tuple(problems))

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from contracts.assignment import AssignTask, DraftTask
@@ -10,6 +10,7 @@ from contracts.base import Command
 from contracts.envelope import Actor
 from contracts.limits import CalendarDay
 from contracts.programme import EscalationPolicy
+from domain.calendar import local_midnight
 from services.outgoing import Outgoing, to_json
 from services.programmes import definitions
 from services.programmes.directory import Directory, directory
@@ -33,7 +34,8 @@ def import_commands(
 ) -> tuple[Outgoing, ...]:
     """All commands in the order they must be accepted.
 
-    That is organisation, programme, phases, regimes, indicators, obligations, tasks. `at` (aware) is when they happen.
+    That is organisation, programme, phases, regimes, indicators, obligations, tasks. `at` (aware) is when they happen; what
+    concerns the organisation happens when its first unit begins, so that programmes of one organisation agree on it.
     The files must have passed `services.programmes.check`.
     """
     known = directory(programme, roster)
@@ -70,7 +72,9 @@ class _Importer:
 
     def _about_organisation(self, key: str, command: Command) -> Outgoing:
         code = self.programme.organisation.code
-        return self._outgoing("organisation", f"organisation/{code}", code, command, key)
+        sent = self._outgoing("organisation", f"organisation/{code}", code, command, key)
+        known = self.roster.organisation(code)
+        return sent if known is None else replace(sent, occurred_at=local_midnight(known.valid_from))
 
     def _send(
         self, aggregate: str, code: str | None, command: Command, key: str = "", by: tuple[str, ...] = ()

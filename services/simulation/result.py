@@ -13,6 +13,7 @@ from domain.warning_state import OPEN, Warned
 from projections import queries_scorecards as scorecards
 from projections.queries import begin_snapshot
 from projections.scope import EVERYTHING
+from projections.scorecards import RATES_VERSION
 from projections.status import quarantined
 from services.programmes.check import Checked
 from services.projector.rebuild import rebuild
@@ -98,7 +99,9 @@ def _scorecards(store: Store, codes: list[str]) -> dict[str, Any]:
                 about = states.get(row["phase"], {})
                 phases.append({**row, "name_vi": about.get("name_vi"), "status": about.get("status")})
             totals += scorecards.programme_totals(cursor, EVERYTHING, code)
-    return {"departments": departments, "phases": phases, "totals": totals}
+    versioned = {"rates_version": RATES_VERSION}
+    found = {"departments": departments, "phases": phases, "totals": totals}
+    return {name: [row | versioned for row in rows] for name, rows in found.items()}
 
 
 def _projections(store: Store) -> list[dict[str, Any]]:

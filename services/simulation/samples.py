@@ -133,6 +133,7 @@ def part_of(content: TaskContent, person: str, due: date, parent: str, *, mandat
             "due": Due(day=due, boundary="before"),
             "cadence": None,
             "milestones": (),
+            "coordinating_units": (),
             "parent": parent,
             "mandatory_child": mandatory,
             "update_every_days": None,

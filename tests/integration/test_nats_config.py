@@ -31,14 +31,16 @@ def server(tmp_path: Path) -> Iterator[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "Server is ready" in line:
-            break
-    (ports,) = tmp_path.glob("*.ports")
-    yield json.loads(ports.read_text(encoding="utf-8"))["nats"][0].removeprefix("nats://")
-    process.terminate()
-    process.communicate(timeout=10)
+    try:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "Server is ready" in line:
+                break
+        (ports,) = tmp_path.glob("*.ports")
+        yield json.loads(ports.read_text(encoding="utf-8"))["nats"][0].removeprefix("nats://")
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
 
 
 async def test_a_sender_speaks_under_its_own_name_only(server: str) -> None:
