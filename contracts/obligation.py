@@ -38,7 +38,10 @@ class Period(Model):
 
 
 class Duty(Model):
-    """What is owed, by whom, to whom. No owner: the source leaves it open (R-043). No limit: it is undated (R-169)."""
+    """What is owed, by whom, to whom. No owner: the source leaves it open (R-043). No limit: it is undated (R-169).
+
+    `covers_kind`: a milestone by which all tasks of a kind are to be finished, whatever their own limit (R-055).
+    """
 
     kind: ObligationKind
     title: Line
@@ -52,6 +55,7 @@ class Duty(Model):
     regime_version: Version | None = None
     period: Period | None = None
     about: StreamId | None = None
+    covers_kind: Code | None = None
     ambiguous: Line | None = None
     source: Line | None = None
     sample_fields: tuple[Line, ...] = ()

@@ -35,6 +35,7 @@ class ObligationRow:
     period_start: datetime | None
     period_end: datetime | None
     about: str | None
+    covers_kind: str | None
     ambiguous: str | None
     original_due: datetime | None
     due: datetime | None
@@ -80,6 +81,7 @@ def _declared(row: None, event: Recorded[c.ObligationDeclared]) -> ObligationRow
         period_start=duty.period.start if duty.period else None,
         period_end=duty.period.end if duty.period else None,
         about=duty.about,
+        covers_kind=duty.covers_kind,
         ambiguous=duty.ambiguous,
         original_due=limit.at if limit else None,
         due=limit.at if limit else None,

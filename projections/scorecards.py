@@ -20,6 +20,7 @@ _TASK_FIGURES = """
     count(*) FILTER (WHERE is_open) AS open,
     count(*) FILTER (WHERE is_open AND health = 'at_risk') AS at_risk,
     count(*) FILTER (WHERE is_open AND overdue) AS overdue_open,
+    count(*) FILTER (WHERE is_open AND covered) AS milestone_late,
     count(*) FILTER (WHERE status = 'completed') AS done,
     count(*) FILTER (WHERE status = 'completed' AND timeliness_original IN ('early', 'on_time')) AS done_on_time_original,
     count(*) FILTER (WHERE status = 'completed' AND timeliness_current IN ('early', 'on_time')) AS done_on_time_current,
@@ -58,9 +59,9 @@ _WARNING_FIGURES = """
     count(*) FILTER (WHERE open AND level >= 4) AS warnings_open_level_4"""
 
 _TASKS = (
-    "assigned drafts open at_risk overdue_open done done_on_time_original done_on_time_current done_late done_undated"
+    "assigned drafts open at_risk overdue_open milestone_late done done_on_time_original done_on_time_current done_late"
 )
-_MORE = "ever_overdue extended extended_after_limit carried_over suspended cancelled unfinished"
+_MORE = "done_undated ever_overdue extended extended_after_limit carried_over suspended cancelled unfinished"
 _DUTIES = (
     "reports_owed reports_on_time reports_late reports_missing reports_undated explanations_owed explanations_open"
     " products_owed products_accepted milestones milestones_missed commitments_owed commitments_signed"
@@ -93,14 +94,22 @@ RATES = rates()
 PHASE_RATES = rates("carried_out", "carried_out_overdue")
 
 
+def _task_flags(assignments: str, obligations: str) -> str:
+    """Tasks with whether they are open, and whether a milestone that covers their kind has passed unmet (R-055)."""
+    return f"""
+        SELECT a.*, status IN ('assigned', 'acknowledged', 'in_progress', 'under_review') AS is_open,
+               EXISTS (SELECT FROM {obligations} m WHERE m.programme = a.programme AND m.covers_kind = a.kind
+                       AND m.was_missed AND coalesce(m.unit, a.unit) IS NOT DISTINCT FROM a.unit) AS covered
+        FROM {assignments} a"""
+
+
 def department_query(assignments: str, obligations: str, warnings: str) -> str:
     """The department scorecard over any rows of the three models: live ones, or those as of a position."""
     figures = ", ".join(f"coalesce({name}, 0) AS {name}" for name in FIGURES)
     return f"""
     WITH t AS (
         SELECT programme, coalesce(unit, '-') AS unit, {_TASK_FIGURES}
-        FROM (SELECT *, status IN ('assigned', 'acknowledged', 'in_progress', 'under_review') AS is_open
-              FROM {assignments} a) a GROUP BY 1, 2),
+        FROM ({_task_flags(assignments, obligations)}) a GROUP BY 1, 2),
     d AS (
         SELECT programme, coalesce(unit, '-') AS unit, {_DUTY_FIGURES}
         FROM (SELECT {_OBLIGATION_FLAGS} FROM {obligations} o) o GROUP BY 1, 2),
@@ -126,8 +135,7 @@ def phase_query(assignments: str, obligations: str, warnings: str) -> str:
     return f"""
     WITH t AS (
         SELECT programme, phase, coalesce(unit, '-') AS unit, {_TASK_FIGURES}
-        FROM (SELECT *, status IN ('assigned', 'acknowledged', 'in_progress', 'under_review') AS is_open
-              FROM {assignments} a) a WHERE phase IS NOT NULL GROUP BY 1, 2, 3),
+        FROM ({_task_flags(assignments, obligations)}) a WHERE phase IS NOT NULL GROUP BY 1, 2, 3),
     l AS ({left}),
     d AS (
         SELECT programme, phase, coalesce(unit, '-') AS unit, {_DUTY_FIGURES}

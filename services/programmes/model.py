@@ -158,7 +158,10 @@ class Product(Model):
 
 
 class MilestoneEntry(Model):
-    """A milestone of a phase. No `due`: undated (R-057). Several owners: one obligation each (R-052)."""
+    """A milestone of a phase. No `due`: undated (R-057). Several owners: one obligation each (R-052).
+
+    `covers_kind`: all tasks of that kind are to be finished by it (R-055).
+    """
 
     code: Code
     name_vi: Line
@@ -166,6 +169,7 @@ class MilestoneEntry(Model):
     owner: Codes | None = None
     due: Due | None = None
     opens_on: Day | None = None
+    covers_kind: Code | None = None
     ambiguous: Line | None = None
     note: Line | None = None
     source: Line | None = None

@@ -71,6 +71,7 @@ def _milestones(phase: PhaseEntry, known: Directory) -> Iterator[PlannedObligati
                 unit=owner.unit,
                 post=owner.post,
                 phase=phase.code,
+                covers_kind=milestone.covers_kind,
                 ambiguous=milestone.ambiguous,
                 source=milestone.source,
             )

@@ -1,24 +1,31 @@
 """The rates of a scorecard: what reports like to mix is kept apart (R-194, R-330, R-061)."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
-from contracts.assignment import Due, TaskContent
+from contracts.assignment import AssignTask, Due, TaskAssigned, TaskContent
+from contracts.deadlines import DeadlineKey, RecordDeadlinePassed
 from contracts.envelope import Actor
 from domain.kernel import Recorded
 from projections import assignments
 from projections.assignments import AssignmentRow
 from projections.tables import Fold, create_tables, write_fold
+from services.clock import SimulatedClock
+from services.intake.reading import Incoming
+from services.outgoing import Outgoing, to_json
+from services.senders import system_command
+from services.spine import intake_for
 from services.store import Store
+from tests.integration.support import imported, project
+from tests.integration.test_faults import DIRECTOR
+from tests.integration.test_properties import CONTENT
 
 AT = datetime(2026, 6, 1, tzinfo=UTC)
 
 
 def _row(number: int, **changes: Any) -> AssignmentRow:
-    from contracts.assignment import TaskAssigned
-
     content = TaskContent(work="x", lead_unit="PBCXB", phase="P1", due=Due(day=AT.date()))
     event = Recorded(
         data=TaskAssigned(content=content),
@@ -85,3 +92,44 @@ def test_r061_a_task_carried_out_of_a_phase_stays_late_in_it(store: Store) -> No
     with_it = _card(store, [left, done(2, "on_time")], view="phase_scorecard WHERE phase = 'P1'")
     assert (with_it["assigned"], with_it["carried_out"], with_it["carried_out_overdue"]) == (1, 1, 1)
     assert (with_it["completion_rate"], with_it["on_time_rate"]) == (Decimal("0.5000"), Decimal("0.5000"))
+
+
+def test_r055_open_key_tasks_are_milestone_late_even_if_their_own_limit_is_later(store: Store) -> None:
+    world = intake_for(store, SimulatedClock(datetime(2026, 6, 2, tzinfo=UTC)))
+    founding = imported(datetime(2026, 6, 1, 1, tzinfo=UTC), "skhcn-td500")
+    world.process([Incoming("IMPORT", c.programme, to_json(c, "IMPORT"), n) for n, c in enumerate(founding)])
+    clock = SimulatedClock(datetime(2027, 6, 30, 17, tzinfo=UTC))
+    late = intake_for(store, clock)
+    stream = "obligation/SKHCN-TD500/P4-M1"
+    key = DeadlineKey(kind="obligation_due", occurrence="1", due_version=1)
+    passed = system_command(RecordDeadlinePassed(key=key), stream, "SKHCN", clock.now(), "limit")
+    due = Due(day=date(2027, 9, 15))
+    messages = [to_json(task, "DMS-TEST") for task in (_task("K-1", due, "KEY"), _task("W-1", due, "WORK"))]
+    batch = [Incoming("DMS-TEST", "SKHCN-TD500", message, n) for n, message in enumerate(messages)]
+    batch.append(Incoming("timekeeper", "SKHCN-TD500", to_json(passed, "timekeeper"), 9))
+    assert late.process(batch).outcomes == {"accepted": 3}
+    project(store, clock)
+    with store.recorder.reading() as cursor:
+        card = cursor.execute("SELECT * FROM read.department_scorecard WHERE unit = 'TTKHCN'").fetchone()
+        kinds = cursor.execute(
+            "SELECT kind FROM read.assignments WHERE unit = 'TTKHCN' AND status = 'assigned'"
+        ).fetchall()
+    assert card is not None
+    key = [row["kind"] for row in kinds].count("KEY")
+    assert card["milestone_late"] == key
+    assert 0 < key < card["open"]
+
+
+def _task(code: str, due: Due, kind: str) -> Outgoing:
+    content = CONTENT.model_copy(update={"due": due, "kind": kind})
+    at = datetime(2027, 6, 1, tzinfo=UTC)
+    return Outgoing(
+        code,
+        "assignment",
+        AssignTask(content=content),
+        f"assignment/SKHCN-TD500/{code}",
+        "SKHCN-TD500",
+        "SKHCN",
+        DIRECTOR,
+        at,
+    )
