@@ -1,14 +1,25 @@
 """What the command line says to input that cannot work: one line naming the thing, the rule and the way out."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from typer.testing import CliRunner
 
 from services.cli.common import CommandFailed
 from services.cli.main import app
 
 RUNNER = CliRunner()
+
+
+@pytest.fixture(autouse=True)
+def own_logging() -> Iterator[None]:
+    """The command line configures the log for its process; here that must not outlive the test."""
+    yield
+    structlog.reset_defaults()
+
+
 ADDRESSED = '{"source": "DMS-1", "programme": "SKHCN-TD500", "id": "1"'
 
 

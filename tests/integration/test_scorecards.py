@@ -115,9 +115,9 @@ def test_r055_open_key_tasks_are_milestone_late_even_if_their_own_limit_is_later
             "SELECT kind FROM read.assignments WHERE unit = 'TTKHCN' AND status = 'assigned'"
         ).fetchall()
     assert card is not None
-    key = [row["kind"] for row in kinds].count("KEY")
-    assert card["milestone_late"] == key
-    assert 0 < key < card["open"]
+    covered = [row["kind"] for row in kinds].count("KEY")
+    assert card["milestone_late"] == covered
+    assert 0 < covered < card["open"]
 
 
 def _task(code: str, due: Due, kind: str) -> Outgoing:
