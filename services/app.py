@@ -6,8 +6,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import structlog
+from eventsourcing.persistence import InterfaceError, OperationalError
 from faststream import FastStream
 from faststream.nats import NatsBroker
+from nats.errors import Error as NatsError
+from nats.js.errors import Error as JetStreamError
 
 from services.api import app as api_app
 from services.api.server import serve
@@ -29,6 +32,15 @@ BEGIN: dict[str, Begin] = {
     module.NAME: module.begin for module in (intake_app, relay_app, projector_app, timekeeper_app)
 }
 SERVICES = (*BEGIN, warning_app.NAME, "api")
+
+
+def away(trouble: BaseException) -> str | None:
+    """What is said of trouble that comes from an engine being away; None for any other."""
+    while isinstance(trouble, BaseExceptionGroup):
+        trouble = trouble.exceptions[0]
+    if isinstance(trouble, (NatsError, JetStreamError, OSError, TimeoutError, OperationalError, InterfaceError)):
+        return f"{type(trouble).__name__}: {trouble}"
+    return None
 
 
 class Host:

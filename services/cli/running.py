@@ -11,13 +11,18 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
+import structlog
 import typer
 
 from services.cli.common import ADDRESSES, CommandFailed, DataOption
 from services.settings import Settings
 
+if TYPE_CHECKING:
+    from services.app import Host
+
+log = structlog.get_logger("sauro.running")
 SERVICES = ("intake", "relay", "projector", "timekeeper", "warning", "api")
 
 
@@ -99,9 +104,26 @@ def _require_folder(folder: Path) -> None:
 
 async def run(settings: Settings, services: Sequence[str], files: Sequence[Path], *, quiet: bool = False) -> None:
     """Run services until a signal ends them; write the addresses once they are ready."""
-    from services.app import Host
+    from services.app import Host, away
 
-    host = Host(settings, services)
+    delay = 0.5
+    while True:
+        host = Host(settings, services)
+        try:
+            await _run_once(host, settings, files, quiet=quiet)
+        except (Exception, BaseExceptionGroup) as trouble:
+            reason = away(trouble)
+            if reason is None or host.ready.is_set():
+                raise
+            # An engine is away while we start: in which order things start must not matter.
+            log.warning("cannot start yet, trying again", services=services, trouble=reason, delay=delay)
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, 5.0)
+        else:
+            return
+
+
+async def _run_once(host: "Host", settings: Settings, files: Sequence[Path], *, quiet: bool) -> None:
     announced = asyncio.create_task(_announce(host.ready, lambda: host.api_address, settings, files, quiet=quiet))
     try:
         await host.app.run()

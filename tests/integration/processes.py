@@ -52,6 +52,10 @@ def installation(engines: EmbeddedEngines, dsn: str, prefix: str) -> Iterator[In
         found.start(service)
     try:
         yield found
+        ended = {
+            service: process.returncode for service, process in found.running.items() if process.poll() is not None
+        }
+        assert not ended, f"services ended by themselves: {ended}"
     finally:
         for process in found.running.values():
             process.terminate()

@@ -131,7 +131,16 @@ async def _until(what: str, bus: Bus, holds: Callable[[], bool], patience: float
         await asyncio.to_thread(_safely, holds) and await _quiet(bus) and await asyncio.to_thread(_safely, holds)
     ):
         if asyncio.get_running_loop().time() > deadline:
-            pytest.fail(f"gave up waiting until {what}")
+            pytest.fail(f"gave up waiting until {what}: {await _standing(bus)}")
+
+
+async def _standing(bus: Bus) -> dict[str, Any]:
+    """What still waits on NATS, for the failure's message."""
+    found = {}
+    for stream, durable in (("EVENTS", "warning"), ("COMMANDS", "intake")):
+        info = await bus.js.consumer_info(bus.names.stream(stream), bus.names.stream(durable))
+        found[durable] = (info.num_pending, info.num_ack_pending, info.num_waiting)
+    return found
 
 
 async def _quiet(bus: Bus) -> bool:
