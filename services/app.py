@@ -63,7 +63,7 @@ class Host:
             logger=None,
         )
         if warning_app.NAME in services:
-            warning_app.subscribe(self.broker, self._names, self._handler)
+            self._subscriber = warning_app.subscribe(self.broker, self._names, self._handler)
         self.app = FastStream(self.broker, lifespan=self._lifespan, logger=None, after_startup=[self._set_ready])
 
     def _handler(self) -> Warnings:
@@ -98,6 +98,9 @@ class Host:
                 for name in (warning_app.NAME, "api")
                 if name in self._services
             ]
+            if self._warnings is not None:
+                watching = warning_app.watch(bus, self._subscriber, self._warnings)
+                tasks.append(asyncio.create_task(watching, name="warning watch"))
             stack.push_async_callback(_end, tasks)
             yield
 

@@ -4,11 +4,14 @@ It keeps nothing and its commands derive their ids from the events, so a redeliv
 send the same commands again and each rung fires once.
 """
 
+import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
+import structlog
 from faststream import AckPolicy
 from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
+from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy as ConsumerAckPolicy
 from nats.js.api import ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
@@ -17,6 +20,8 @@ from services.bus import Bus, Names
 from services.warning.core import Warnings
 
 NAME = "warning"
+LOOK = 2.0
+log = structlog.get_logger("sauro.warning")
 
 
 async def ensure_consumer(bus: Bus) -> None:
@@ -38,10 +43,47 @@ async def ensure_consumer(bus: Bus) -> None:
         )
 
 
-def subscribe(broker: NatsBroker, names: Names, handler: Callable[[], Warnings]) -> None:
-    """Register the subscriber; `handler` gives the service's core once the app has connected."""
+class Subscriber(Protocol):
+    """What the watch needs of FastStream's subscriber."""
 
-    @broker.subscriber(
+    async def start(self) -> None:
+        """Begin to consume."""
+        ...
+
+    async def stop(self) -> None:
+        """End consuming."""
+        ...
+
+
+async def watch(bus: Bus, subscriber: Subscriber, warnings: Warnings) -> None:
+    """Start the subscriber again when events wait, nobody asks for them, and no batch has ended between two looks.
+
+    A silent warning service is itself an alarm: a consumer that was deleted, or a consuming task that ended with a connection,
+    stalls without an error.
+    """
+    stream, durable = bus.names.stream("EVENTS"), bus.names.stream(NAME)
+    seen, looks = warnings.batches, 0
+    while True:
+        await asyncio.sleep(LOOK)
+        try:
+            info = await bus.js.consumer_info(stream, durable)
+            stuck = bool(info.num_pending) and not info.num_waiting and warnings.batches == seen
+        except NotFoundError:
+            await ensure_consumer(bus)
+            stuck = True
+        except (NatsError, TimeoutError):
+            continue  # NATS is away: the connection tries again by itself
+        seen, looks = warnings.batches, looks + 1 if stuck else 0
+        if looks >= 2:
+            log.error("the subscriber has stalled, starting it again")
+            await subscriber.stop()
+            await subscriber.start()
+            looks = 0
+
+
+def subscribe(broker: NatsBroker, names: Names, handler: Callable[[], Warnings]) -> Subscriber:
+    """Register the subscriber; `handler` gives the service's core once the app has connected."""
+    subscriber = broker.subscriber(
         names.subject("event", ">"),
         stream=JStream(names.stream("EVENTS"), declare=False),
         durable=names.stream(NAME),
@@ -51,10 +93,14 @@ def subscribe(broker: NatsBroker, names: Names, handler: Callable[[], Warnings])
         title="warning",
         description="deadline and warning events that call for warnings, escalations and notices",
     )
+
+    @subscriber
     async def hear(stored: list[bytes], message: NatsMessage) -> None:
         await handler().handle(stored)
         for raw in _messages(message):
             await raw.ack()
+
+    return subscriber
 
 
 async def _as_bytes(message: Any) -> Any:

@@ -25,6 +25,7 @@ class Warnings:
     def __init__(self, codec: EventCodec, bus: Bus) -> None:
         self._codec, self._bus = codec, bus
         self.sequence = 0
+        self.batches = 0
 
     @staticmethod
     def filters(bus: Bus) -> tuple[str, ...]:
@@ -45,6 +46,7 @@ class Warnings:
                 commands.extend(reactions(event))
         if commands:
             self.sequence = (await send(self._bus, SOURCE, commands))[-1]
+        self.batches += 1
         return len(commands)
 
     async def _deliver(self, event: Recorded[Any]) -> Outgoing:

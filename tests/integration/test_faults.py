@@ -47,7 +47,7 @@ PROGRAMME, ORGANISATION, SOURCE = "SKHCN-TD500", "SKHCN", "DMS-TEST"
 HEAD, DEPUTY = Actor(post="TP-TTKHCN", unit="TTKHCN"), Actor(post="PP-TTKHCN", unit="TTKHCN")
 DIRECTOR = Actor(post="GD", unit="BGD", authority="APPROVE-RESULT")
 TASKS, OVERDUE = 24, 6
-PATIENCE = 60.0
+PATIENCE = 90.0
 
 
 @pytest.fixture(scope="module")
