@@ -106,9 +106,10 @@ def model_for(contracts: tuple[AggregateContract, ...]) -> ReadModel:
 
 DUE = (
     "SELECT stream, kind, occurrence, programme, organisation, due_version, limit_at, leads, next_at, next_rung"
-    " FROM read.deadlines WHERE next_at <= %s ORDER BY next_at, stream, kind, occurrence LIMIT %s"
+    " FROM read.deadlines WHERE next_at <= %s AND (next_at, stream, kind, occurrence) > (%s, %s, %s, %s)"
+    " ORDER BY next_at, stream, kind, occurrence LIMIT %s"
 )
-"""The limits and rungs due by an instant, in order."""
+"""The limits and rungs due by an instant, in order, after a place."""
 
 NEXT = "SELECT min(next_at) AS next_at FROM read.deadlines WHERE next_at IS NOT NULL"
 """When the timekeeper must act next."""

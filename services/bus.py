@@ -8,17 +8,21 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import nats
 import structlog
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, PubAck, RetentionPolicy, StorageType, StreamConfig
-from nats.js.errors import NotFoundError
+from nats.js.errors import APIError, NotFoundError
 
 log = structlog.get_logger("sauro.bus")
 DAY = 24 * 3600.0
 PATIENCE = 5.0
+ATOMIC_FROM, ATOMIC_MOST = 12, 500
+"""Below a dozen messages pipelined publishing is faster than an atomic batch."""
+KNOWN_IN_BATCH = 10201
 Message = tuple[str, bytes, dict[str, str] | None]
 """subject, payload, headers."""
 
@@ -147,6 +151,34 @@ class Bus:
             if isinstance(ack, BaseException):
                 raise ack
         return [ack.seq for ack in acks if isinstance(ack, PubAck)]
+
+    async def publish_batch(self, messages: Sequence[Message]) -> list[int]:
+        """Publish to one stream in order, atomically by hundreds where that is faster; returns the stream sequences.
+
+        A batch that holds a message id the stream knows already is refused whole; it is then published one by one.
+        """
+        if len(messages) < ATOMIC_FROM:
+            return await self.publish_all(messages)
+        sequences: list[int] = []
+        for start in range(0, len(messages), ATOMIC_MOST):
+            part = messages[start : start + ATOMIC_MOST]
+            try:
+                sequences += await self.publish_atomic(part)
+            except APIError as error:
+                if error.err_code != KNOWN_IN_BATCH:
+                    raise
+                sequences += await self.publish_all(part)
+        return sequences
+
+    async def publish_atomic(self, messages: Sequence[Message]) -> list[int]:
+        """Publish to one stream all or nothing (ADR-50), at most a thousand messages; returns the stream sequences."""
+        name, last = uuid4().hex, len(messages)
+        for number, (subject, payload, more) in enumerate(messages, 1):
+            headers = {**(more or {}), "Nats-Batch-Id": name, "Nats-Batch-Sequence": str(number)}
+            if number < last:
+                await self.client.publish(subject, payload, headers=headers)
+        ack = await self.js.publish(subject, payload, headers={**headers, "Nats-Batch-Commit": "1"}, timeout=PATIENCE)
+        return list(range(ack.seq - last + 1, ack.seq + 1))
 
     async def close(self) -> None:
         """Flush and close."""

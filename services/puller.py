@@ -2,15 +2,20 @@
 
 nats-py's `fetch` waits for a full batch or a timeout, and after an empty one may stall for over a second (nats.py #986). This
 one keeps requests outstanding and hands over whatever has arrived, so an idle system answers at once and a loaded one fills
-batches.
+batches. One acknowledgement covers a batch and all before it (AckPolicy.ALL), which is safe because nothing is handed over
+that does not follow, without a gap, on what was handed over before.
 """
 
 import asyncio
 import json
 from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import MsgAlreadyAckdError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
@@ -29,33 +34,41 @@ class Taken:
 
 
 class Puller:
-    """One durable consumer. Messages come in stream order; a restart begins after the last acknowledged one."""
+    """One durable consumer. Messages come in stream order; a restart begins after the last acknowledged one.
+
+    A delivery lost with a connection would come again only after the acknowledgement timeout, behind newer messages. So the
+    consumer is begun anew after a reconnect, and when its own numbering of deliveries shows a gap: then somebody else takes
+    from it, too.
+    """
 
     def __init__(
         self, bus: Bus, stream: str, durable: str, filters: tuple[str, ...] = (), *, ahead: int = 1024
     ) -> None:
         self._bus, self._stream, self._durable, self._filters = bus, stream, durable, filters
         self._ahead = ahead
-        self._arrived: deque[Msg] = deque()
+        self._arrived: deque[Taken] = deque()
         self._wake = asyncio.Event()
-        self._outstanding = 0
-        self._reconnects = 0
+        self._subscription: Subscription | None = None
+        self._outstanding = self._delivered = self._reconnects = 0
+        self._gap = False
         self._asked_at = 0.0
 
     async def start(self) -> None:
         """Make the consumer begin right after its acknowledged floor, then ask for messages.
 
-        What an earlier process took and did not acknowledge would come again only after the acknowledgement timeout, behind
-        newer messages; beginning anew keeps the order.
+        A second consumer, never asked, holds the floor while the first is replaced: a crash in between loses nothing.
         """
-        js, start = self._bus.js, 1
-        try:
-            info = await js.consumer_info(self._stream, self._durable)
-            start = (info.ack_floor.stream_seq if info.ack_floor else 0) + 1
-            await js.delete_consumer(self._stream, self._durable)
-        except NotFoundError:
-            pass
-        await js.add_consumer(self._stream, self._config(start))
+        await self.stop()
+        self._arrived.clear()
+        self._outstanding = self._delivered = 0
+        self._gap = False
+        js, holder = self._bus.js, f"{self._durable}-floor"
+        start = 1 + max([await self._floor(self._durable), await self._floor(holder)])
+        await self._delete(holder)
+        await js.add_consumer(self._stream, self._config(holder, start))
+        await self._delete(self._durable)
+        await js.add_consumer(self._stream, self._config(self._durable, start))
+        await self._delete(holder)
         self._inbox = self._bus.client.new_inbox()
         self._subscription = await self._bus.client.subscribe(
             self._inbox, cb=self._on_message, pending_msgs_limit=-1, pending_bytes_limit=-1
@@ -63,12 +76,22 @@ class Puller:
         self._reconnects = self._bus.client.stats["reconnects"]
         await self._ask()
 
-    def _config(self, start: int) -> ConsumerConfig:
+    async def _floor(self, durable: str) -> int:
+        with suppress(NotFoundError):
+            info = await self._bus.js.consumer_info(self._stream, durable)
+            return (info.ack_floor.stream_seq if info.ack_floor else 0) or 0
+        return 0
+
+    async def _delete(self, durable: str) -> None:
+        with suppress(NotFoundError):
+            await self._bus.js.delete_consumer(self._stream, durable)
+
+    def _config(self, durable: str, start: int) -> ConsumerConfig:
         return ConsumerConfig(
-            durable_name=self._durable,
+            durable_name=durable,
             deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
             opt_start_seq=start,
-            ack_policy=AckPolicy.EXPLICIT,
+            ack_policy=AckPolicy.ALL,
             ack_wait=ACK_WAIT,
             max_deliver=-1,
             max_ack_pending=self._ahead * 2,
@@ -85,14 +108,17 @@ class Puller:
                 self._outstanding = 0
         else:
             self._outstanding -= 1
-            self._arrived.append(message)
+            sequence, delivery = _places(message.reply)
+            self._gap = self._gap or delivery != self._delivered + 1
+            self._delivered = delivery
+            if not self._gap:
+                self._arrived.append(Taken(message, sequence))
         self._wake.set()
 
     async def _ask(self) -> None:
-        reconnects = self._bus.client.stats["reconnects"]
         now = asyncio.get_running_loop().time()
-        if reconnects != self._reconnects or now - self._asked_at > EXPIRES + 1:
-            self._reconnects, self._outstanding = reconnects, 0
+        if now - self._asked_at > EXPIRES + 1:
+            self._outstanding = 0
         room = self._ahead - self._outstanding - len(self._arrived)
         if room < self._ahead // 2:
             return
@@ -105,20 +131,33 @@ class Puller:
     async def take(self, most: int, wait: float) -> list[Taken]:
         """Up to `most` messages: those that have arrived, or the first to arrive within `wait` seconds, or none."""
         deadline = asyncio.get_running_loop().time() + wait
-        while not self._arrived:
+        while self._is_broken() or not self._arrived:
+            if self._is_broken():
+                await self.start()
             await self._ask()
             left = deadline - asyncio.get_running_loop().time()
             if left <= 0:
                 return []
             self._wake.clear()
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(min(left, 0.5)):
                     await self._wake.wait()
-            except TimeoutError:
-                continue
         taken = [self._arrived.popleft() for _ in range(min(most, len(self._arrived)))]
         await self._ask()
-        return [Taken(message, message.metadata.sequence.stream) for message in taken]
+        return taken
+
+    def _is_broken(self) -> bool:
+        return self._gap or self._bus.client.stats["reconnects"] != self._reconnects
+
+    async def acknowledge(self, taken: Sequence[Taken]) -> None:
+        """Say that a batch and all before it is done: one acknowledgement."""
+        with suppress(MsgAlreadyAckdError):  # the batch may have been acknowledged before trouble came
+            await taken[-1].message.ack()
+
+    async def in_progress(self, taken: Sequence[Taken]) -> None:
+        """Ask for more time before a batch is sent again."""
+        for item in taken:
+            await item.message.in_progress()
 
     async def healthy(self) -> bool:
         """Whether the durable consumer still exists; a deleted one stalls a puller silently."""
@@ -130,5 +169,13 @@ class Puller:
 
     async def stop(self) -> None:
         """Stop receiving; what was not acknowledged comes again."""
-        if not self._bus.client.is_closed:
+        if self._subscription is not None and not self._bus.client.is_closed:
             await self._subscription.unsubscribe()
+        self._subscription = None
+
+
+def _places(reply: str) -> tuple[int, int]:
+    """Sequence in the stream and number of the delivery, off the reply subject; `message.metadata` builds far more."""
+    tokens = reply.split(".")
+    at = 5 if len(tokens) == 9 else 7  # the newer form names domain and account
+    return int(tokens[at]), int(tokens[at + 1])

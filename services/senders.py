@@ -45,6 +45,6 @@ def system_command(
 
 async def send(bus: Bus, source: str, commands: Sequence[Outgoing]) -> list[int]:
     """Publish commands in order; returns their sequences in COMMANDS."""
-    return await bus.publish_all(
+    return await bus.publish_batch(
         [(bus.names.command(source, command.programme), to_json(command, source), None) for command in commands]
     )

@@ -141,8 +141,7 @@ class Spine:
             if not taken:
                 raise Stalled("a published event did not reach the warning service")
             await self.warnings.handle([item.message.data for item in taken])
-            for item in taken:
-                await item.message.ack()
+            await self._events.acknowledge(taken)
             self._heard -= len(taken)
             did += len(taken)
         return did

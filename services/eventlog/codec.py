@@ -28,7 +28,8 @@ def _parse_instant(text: str) -> datetime:
 
 
 @lru_cache(maxsize=65_536)
-def _actor(post: str, unit: str, on_behalf: str | None, authority: str | None) -> Actor:
+def actor_of(post: str, unit: str, on_behalf: str | None, authority: str | None) -> Actor:
+    """The one Actor of these four, kept: a department acts under few of them."""
     return Actor(post=post, unit=unit, on_behalf=on_behalf, authority=authority)
 
 
@@ -95,7 +96,7 @@ class EventCodec:
             version=document["streamversion"],
             occurred_at=_parse_instant(document["time"]),
             recorded_at=_parse_instant(document["recordedtime"]),
-            actor=_actor(
+            actor=actor_of(
                 document["actorpost"],
                 document["actorunit"],
                 document.get("actoronbehalf"),

@@ -4,18 +4,18 @@ A crash anywhere between leads to redelivery and the same receipt.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from hashlib import sha256
 from itertools import groupby
 
 import orjson
 import structlog
 from eventsourcing.persistence import IntegrityError, InterfaceError, OperationalError
 from nats.errors import Error as NatsError
-from nats.errors import MsgAlreadyAckdError
 
 from contracts.receipts import Receipt
-from services.bus import Bus
+from services.bus import Bus, Message
 from services.eventlog.codec import instant_text
 from services.eventlog.recorder import TRANSIENT
 from services.intake.core import Answered, DeadLetter, Intake, TooMuchContention
@@ -35,6 +35,9 @@ PASSING = (
 )
 """Trouble that passes: nothing was stored, or (a lost commit reply) it is found stored on the next try. The same batch is
 tried again. Anything else ends this instance with its error on record, and the next one begins at the same batch."""
+
+HEADERS = 4096
+"""Room left for a message's headers, in bytes."""
 
 
 class IntakeService:
@@ -58,16 +61,19 @@ class IntakeService:
     async def _until_done(self, incoming: Sequence[Incoming], taken: Sequence[Taken]) -> None:
         """Try until it is committed and answered: skipping ahead would break the order of a stream."""
         delay = 0.05
+        answered: Answered | None = None  # once committed, only telling is tried again
         while True:
             try:
-                answered = await asyncio.to_thread(self._intake.process, incoming)
+                if answered is None:
+                    answered = await asyncio.to_thread(self._intake.process, incoming)
                 await self._publish(answered)
-                await self._acknowledge(taken)
+                await self._puller.acknowledge(taken)
             except PASSING as trouble:
+                if self._bus.client.is_closed:
+                    raise  # for good: another connection begins at the same batch
                 log.warning("trying the batch again", trouble=f"{type(trouble).__name__}: {trouble}", delay=delay)
                 with suppress(NatsError, OSError):
-                    for item in taken:
-                        await item.message.in_progress()
+                    await self._puller.in_progress(taken)
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, ACK_WAIT / 6)
                 continue
@@ -75,28 +81,34 @@ class IntakeService:
                 self.outcomes[outcome] = self.outcomes.get(outcome, 0) + count
             return
 
-    async def _acknowledge(self, taken: Sequence[Taken]) -> None:
-        for item in taken:
-            with suppress(MsgAlreadyAckdError):  # the batch may have been acknowledged before trouble came
-                await item.message.ack()
-
     async def _publish(self, answered: Answered) -> None:
-        messages: list[tuple[str, bytes, dict[str, str] | None]] = [
-            (self._bus.names.receipt(source), receipt_batch(receipts), None)
+        messages: list[Message] = [
+            (self._bus.names.receipt(source), batch, None)
             for source, receipts in _by_source(answered.receipts)
+            for batch in receipt_batches(receipts, self._room)
         ]
         messages += [self._dead_letter(letter) for letter in answered.dead_letters]
         if messages:
             await self._bus.publish_all(messages)
 
-    def _dead_letter(self, letter: DeadLetter) -> tuple[str, bytes, dict[str, str] | None]:
+    @property
+    def _room(self) -> int:
+        """How many bytes of payload a message may have: what the server takes, less what headers need."""
+        return max(self._bus.client.max_payload - HEADERS, HEADERS)
+
+    def _dead_letter(self, letter: DeadLetter) -> Message:
+        """The original bytes with the reason; what would not fit with it is cut, and whole only at its COMMANDS sequence."""
+        payload, room = letter.incoming.payload, self._room
         headers = {
             "Nats-Msg-Id": f"COMMANDS:{letter.incoming.sequence}",
+            "Sauro-Sequence": str(letter.incoming.sequence),
             "Sauro-Rule": letter.refusal.rule,
             "Sauro-Field": _header(letter.refusal.field),
             "Sauro-Reason": _header(letter.refusal.message),
         }
-        return self._bus.names.dead_letter(letter.incoming.source), letter.incoming.payload, headers
+        if len(payload) > room:
+            headers |= {"Sauro-Size": str(len(payload)), "Sauro-Digest": f"sha-256={sha256(payload).hexdigest()}"}
+        return self._bus.names.dead_letter(letter.incoming.source), payload[:room], headers
 
 
 def _header(text: str) -> str:
@@ -108,22 +120,34 @@ def _by_source(receipts: Sequence[Receipt]) -> list[tuple[str, list[Receipt]]]:
     return [(source, list(group)) for source, group in groupby(ordered, key=lambda receipt: receipt.source)]
 
 
-def receipt_batch(receipts: Sequence[Receipt]) -> bytes:
-    """Receipts of one sender as a CloudEvents JSON batch."""
-    return orjson.dumps([_cloud_event(receipt) for receipt in receipts])
+def receipt_batches(receipts: Sequence[Receipt], room: int) -> Iterator[bytes]:
+    """Receipts of one sender as CloudEvents JSON batches of at most `room` bytes: one message, unless it does not fit."""
+    parts: list[bytes] = []
+    size = 2
+    for receipt in receipts:
+        part = _cloud_event(receipt)
+        if parts and size + len(part) + 1 > room:
+            yield b"[" + b",".join(parts) + b"]"
+            parts, size = [], 2
+        parts.append(part)
+        size += len(part) + 1
+    yield b"[" + b",".join(parts) + b"]"
 
 
-def _cloud_event(receipt: Receipt) -> dict[str, object]:
-    return {
-        "specversion": "1.0",
-        "id": str(receipt.receipt),
-        "source": "//sauro/receipts",
-        "type": "sauro.receipt.v1",
-        "subject": f"{receipt.source}/{receipt.id}",
-        "time": instant_text(receipt.recorded_at),
-        "datacontenttype": "application/json",
-        "data": receipt.model_dump(mode="json", exclude_none=True),
-    }
+def _cloud_event(receipt: Receipt) -> bytes:
+    head = orjson.dumps(
+        {
+            "specversion": "1.0",
+            "id": str(receipt.receipt),
+            "source": "//sauro/receipts",
+            "type": "sauro.receipt.v1",
+            "subject": f"{receipt.source}/{receipt.id}",
+            "time": instant_text(receipt.recorded_at),
+            "datacontenttype": "application/json",
+        }
+    )
+    data: bytes = receipt.__pydantic_serializer__.to_json(receipt, exclude_none=True)
+    return head[:-1] + b',"data":' + data + b"}"
 
 
 def _incoming(item: Taken) -> Incoming:

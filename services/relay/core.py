@@ -6,17 +6,16 @@ from the stream's last sequence. Above a dozen events the batch is atomic (ADR-5
 
 import asyncio
 from collections.abc import Callable, Sequence
-from uuid import uuid4
 
 import structlog
 from eventsourcing.persistence import Notification
 from nats.js.errors import APIError
 
-from services.bus import Bus
+from services.bus import ATOMIC_FROM, Bus
 from services.store import Store
 
 BATCH = 500
-ATOMIC_FROM = 12
+EXPECTED = "Nats-Expected-Last-Sequence"
 WRONG_LAST_SEQUENCE = 10071
 log = structlog.get_logger("sauro.relay")
 
@@ -79,25 +78,13 @@ class Relay:
 
     async def _publish(self, batch: Sequence[Notification], last: int) -> None:
         if len(batch) >= ATOMIC_FROM:
-            await self._publish_atomic(batch, last)
+            (subject, state, _), *rest = [(self._subject(event), event.state, None) for event in batch]
+            await self._bus.publish_atomic([(subject, state, {EXPECTED: str(last)}), *rest])
             return
         # Each message expects the one before it, so that they can be sent at once and none can land out of place.
-        expected = ({"Nats-Expected-Last-Sequence": str(event.id - 1)} for event in batch)
-        (subject, state, headers), *rest = [
-            (self._subject(event), event.state, headers) for event, headers in zip(batch, expected, strict=True)
+        (subject, state, headers), *others = [
+            (self._subject(event), event.state, {EXPECTED: str(event.id - 1)}) for event in batch
         ]
         await self._bus.js.publish(subject, state, headers=headers)  # alone: its refusal (10071) comes back as an error
-        if rest:
-            await self._bus.publish_all(rest)
-
-    async def _publish_atomic(self, batch: Sequence[Notification], last: int) -> None:
-        name = uuid4().hex
-        for number, event in enumerate(batch, 1):
-            headers = {"Nats-Batch-Id": name, "Nats-Batch-Sequence": str(number)}
-            if number == 1:
-                headers["Nats-Expected-Last-Sequence"] = str(last)
-            if number < len(batch):
-                await self._bus.client.publish(self._subject(event), event.state, headers=headers)
-                continue
-            headers["Nats-Batch-Commit"] = "1"
-            await self._bus.js.publish(self._subject(event), event.state, headers=headers)
+        if others:
+            await self._bus.publish_all(others)

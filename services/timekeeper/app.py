@@ -13,12 +13,12 @@ async def begin(runtime: Runtime) -> Work:
     timekeeper = Timekeeper(runtime.store, runtime.bus, runtime.clock)
     bell = await Bell(runtime.store.dsn, CHANNEL).__aenter__()
 
-    while not await timekeeper.can_see():  # the projector makes the read model
-        await bell.wait(IDLE / 2)
+    async def step() -> int:
+        return await timekeeper.step() if await timekeeper.can_see() else 0  # the projector makes the read model
 
     async def idle() -> None:
-        following = await timekeeper.next_at()
+        following = await timekeeper.next_at() if await timekeeper.can_see() else None
         left = LONGEST if following is None else (following - runtime.clock.now()).total_seconds()
         await bell.wait(min(max(left, 0.0), LONGEST) if left > 0 else IDLE)
 
-    return Work(timekeeper.step, idle, stop=bell.__aexit__)
+    return Work(step, idle, stop=bell.__aexit__)

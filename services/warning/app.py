@@ -5,7 +5,7 @@ send the same commands again and each rung fires once.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import structlog
@@ -25,22 +25,31 @@ log = structlog.get_logger("sauro.warning")
 
 
 async def ensure_consumer(bus: Bus) -> None:
-    """The durable consumer, with the subjects the service hears; FastStream itself would filter by one subject only."""
-    stream, durable = bus.names.stream("EVENTS"), bus.names.stream(NAME)
+    """The durable consumer, with the subjects the service hears; FastStream itself would filter by one subject only.
+
+    A simulation leaves one that acknowledges whole batches; it is replaced by one that goes on at its floor.
+    """
+    stream, durable, start = bus.names.stream("EVENTS"), bus.names.stream(NAME), 1
     try:
-        await bus.js.consumer_info(stream, durable)
+        info = await bus.js.consumer_info(stream, durable)
+        if info.config.ack_policy == ConsumerAckPolicy.EXPLICIT:
+            return
+        start = 1 + ((info.ack_floor.stream_seq if info.ack_floor else 0) or 0)
+        await bus.js.delete_consumer(stream, durable)
     except NotFoundError:
-        await bus.js.add_consumer(
-            stream,
-            ConsumerConfig(
-                durable_name=durable,
-                deliver_policy=DeliverPolicy.ALL,
-                ack_policy=ConsumerAckPolicy.EXPLICIT,
-                ack_wait=10.0,
-                max_ack_pending=4096,
-                filter_subjects=list(Warnings.filters(bus)),
-            ),
-        )
+        pass
+    await bus.js.add_consumer(
+        stream,
+        ConsumerConfig(
+            durable_name=durable,
+            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+            opt_start_seq=start,
+            ack_policy=ConsumerAckPolicy.EXPLICIT,
+            ack_wait=10.0,
+            max_ack_pending=4096,
+            filter_subjects=list(Warnings.filters(bus)),
+        ),
+    )
 
 
 class Subscriber(Protocol):
@@ -61,24 +70,32 @@ async def watch(bus: Bus, subscriber: Subscriber, warnings: Warnings) -> None:
     A silent warning service is itself an alarm: a consumer that was deleted, or a consuming task that ended with a connection,
     stalls without an error.
     """
-    stream, durable = bus.names.stream("EVENTS"), bus.names.stream(NAME)
     seen, looks = warnings.batches, 0
     while True:
         await asyncio.sleep(LOOK)
         try:
-            info = await bus.js.consumer_info(stream, durable)
-            stuck = bool(info.num_pending) and not info.num_waiting and warnings.batches == seen
-        except NotFoundError:
-            await ensure_consumer(bus)
-            stuck = True
+            stuck = await _nobody_asks(bus) and warnings.batches == seen
+            seen, looks = warnings.batches, looks + 1 if stuck else 0
+            if looks >= 2:
+                log.error("the subscriber has stalled, starting it again")
+                await subscriber.stop()
+                await subscriber.start()
+                looks = 0
         except (NatsError, TimeoutError):
             continue  # NATS is away: the connection tries again by itself
-        seen, looks = warnings.batches, looks + 1 if stuck else 0
-        if looks >= 2:
-            log.error("the subscriber has stalled, starting it again")
-            await subscriber.stop()
-            await subscriber.start()
-            looks = 0
+        except Exception as error:
+            warnings.trouble = f"{type(error).__name__}: {error}"
+            log.exception("could not look after the subscriber")
+
+
+async def _nobody_asks(bus: Bus) -> bool:
+    """Whether events wait and no request for them is outstanding, or the consumer was gone."""
+    try:
+        info = await bus.js.consumer_info(bus.names.stream("EVENTS"), bus.names.stream(NAME))
+    except NotFoundError:
+        await ensure_consumer(bus)
+        return True
+    return bool(info.num_pending) and not info.num_waiting
 
 
 def subscribe(broker: NatsBroker, names: Names, handler: Callable[[], Warnings]) -> Subscriber:
@@ -96,11 +113,28 @@ def subscribe(broker: NatsBroker, names: Names, handler: Callable[[], Warnings])
 
     @subscriber
     async def hear(stored: list[bytes], message: NatsMessage) -> None:
-        await handler().handle(stored)
-        for raw in _messages(message):
-            await raw.ack()
+        await _hear(handler(), list(zip(stored, _messages(message), strict=True)))
 
     return subscriber
+
+
+async def _hear(warnings: Warnings, events: Sequence[tuple[bytes, Any]]) -> None:
+    """Handle and acknowledge; a batch that fails is handled event by event, so that one bad event holds up no other.
+
+    What is not acknowledged comes again after the consumer's `ack_wait`; the trouble stands in the log and in the heartbeat.
+    """
+    try:
+        await warnings.handle([stored for stored, _ in events])
+    except Exception as error:
+        warnings.trouble = f"{type(error).__name__}: {error}"
+        if isinstance(error, NatsError | OSError) or len(events) == 1:
+            log.exception("events wait to be heard again", events=len(events), first=events[0][0][:300])
+            return
+        for event in events:
+            await _hear(warnings, [event])
+        return
+    for _, raw in events:
+        await raw.ack()
 
 
 async def _as_bytes(message: Any) -> Any:

@@ -17,6 +17,7 @@ from services.senders import derived_id, send, system_command
 from services.warning.reactions import HEARD, NOTICED, reactions
 
 SOURCE = "warning"
+RAISED = (WarningRaised, WarningEscalated)
 
 
 class Warnings:
@@ -26,6 +27,8 @@ class Warnings:
         self._codec, self._bus = codec, bus
         self.sequence = 0
         self.batches = 0
+        self.trouble: str | None = None
+        """What last went wrong, for the heartbeat."""
 
     @staticmethod
     def filters(bus: Bus) -> tuple[str, ...]:
@@ -37,42 +40,46 @@ class Warnings:
 
     async def handle(self, stored: Sequence[bytes]) -> int:
         """Answer a batch of stored events; returns how many commands were sent. Safe to repeat."""
-        commands: list[Outgoing] = []
-        for state in stored:
-            event = self._codec.decode(state)
-            if isinstance(event.data, WarningRaised | WarningEscalated):
-                commands.append(await self._deliver(event))
-            else:
-                commands.extend(reactions(event))
+        events = [self._codec.decode(state) for state in stored]
+        delivered = await self._deliver([event for event in events if isinstance(event.data, RAISED)])
+        commands = [
+            command
+            for event in events
+            for command in ([delivered[event.id]] if isinstance(event.data, RAISED) else reactions(event))
+        ]
         if commands:
             self.sequence = (await send(self._bus, SOURCE, commands))[-1]
         self.batches += 1
         return len(commands)
 
-    async def _deliver(self, event: Recorded[Any]) -> Outgoing:
-        data = event.data
-        messages: list[tuple[str, bytes, dict[str, str] | None]] = [
-            (
-                self._bus.names.notice(event.programme, post),
-                _notice(event, post),
-                {"Nats-Msg-Id": f"{event.id}:{post}"},
+    async def _deliver(self, raised: Sequence[Recorded[Any]]) -> dict[str, Outgoing]:
+        """Publish the notices of many warnings at once; by event, the command that records what JetStream acknowledged."""
+        notices = [(event, post) for event in raised for post in event.data.recipients]
+        sequences = await self._bus.publish_batch(
+            [
+                (
+                    self._bus.names.notice(event.programme, post),
+                    _notice(event, post),
+                    {"Nats-Msg-Id": f"{event.id}:{post}"},
+                )
+                for event, post in notices
+            ]
+        )
+        acknowledged: dict[str, list[Notice]] = {event.id: [] for event in raised}
+        for (event, post), sequence in zip(notices, sequences, strict=True):
+            acknowledged[event.id].append(Notice(recipient=post, stream_sequence=sequence))
+        return {
+            event.id: system_command(
+                RecordDelivery(level=event.data.level, notices=tuple(acknowledged[event.id])),
+                event.stream,
+                event.organisation,
+                event.recorded_at,
+                derived_id(SOURCE, event.id, "delivered"),
+                correlation_id=event.correlation_id,
+                causation_id=event.id,
             )
-            for post in data.recipients
-        ]
-        sequences = await self._bus.publish_all(messages)
-        notices = tuple(
-            Notice(recipient=post, stream_sequence=sequence)
-            for post, sequence in zip(data.recipients, sequences, strict=True)
-        )
-        return system_command(
-            RecordDelivery(level=data.level, notices=notices),
-            event.stream,
-            event.organisation,
-            event.recorded_at,
-            derived_id(SOURCE, event.id, "delivered"),
-            correlation_id=event.correlation_id,
-            causation_id=event.id,
-        )
+            for event in raised
+        }
 
 
 def _notice(event: Recorded[Any], post: str) -> bytes:

@@ -33,11 +33,11 @@ from projections import assignments
 from projections.model import Key, ReadModel, by_stream, handling
 from projections.status import positions, quarantined
 from projections.tables import as_of
-from services.bus import Bus
+from services.bus import ATOMIC_FROM, Bus
 from services.projector.core import Projector, tracked_name
 from services.projector.rebuild import BUILD, UnknownReadModel, rebuild
 from services.registry import Aggregate, Registry
-from services.relay.core import ATOMIC_FROM, BATCH, EventsAhead, Relay
+from services.relay.core import BATCH, EventsAhead, Relay
 from services.store import Store
 from tests.integration.support import AUTHORITY, Desk, another, clock_at, events, messages, project, rows, stream, task
 

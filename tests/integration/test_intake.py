@@ -596,7 +596,7 @@ async def test_a_crash_between_commit_and_acknowledgement(store: Store, bus: Bus
         async with service(second, bus, desk) as (intake, fresh):
             await publish(bus, last)
             await arrived(fresh, len(documents))
-            assert [m.metadata.sequence.stream for m in fresh._arrived] == list(range(1, len(documents) + 1))
+            assert [item.sequence for item in fresh._arrived] == list(range(1, len(documents) + 1))
             assert await intake.step(10) == len(documents)
             await acknowledged(bus, len(documents))
     answers = [answer for _, batch in await receipts(bus) for answer in batch]

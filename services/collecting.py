@@ -1,0 +1,16 @@
+"""Python's cycle collector, set for processes that keep many small, long-lived values."""
+
+import gc
+
+ALLOCATIONS = 50_000
+
+
+def collect_seldom() -> None:
+    """What lives after the start stays out of collections, and those that remain come every 50,000 net allocations.
+
+    Folded states, rows and events are frozen values without cycles: reference counting frees them. With Python's default
+    of 700 allocations the collector walked the caches over and over, a quarter of intake's time with 20,000 states.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(ALLOCATIONS, 20, 50)
