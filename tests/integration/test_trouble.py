@@ -1,0 +1,253 @@
+"""Trouble on the way: connections that swallow messages, messages too large to tell of, events nobody can read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from hashlib import sha256
+from urllib.parse import urlsplit
+
+import orjson
+import pytest
+
+from contracts.assignment import AssignTask
+from services.app import Host
+from services.bus import Bus, Message
+from services.engines import EmbeddedEngines
+from services.intake.service import HEADERS, IntakeService
+from services.puller import Puller
+from services.settings import Settings
+from services.spine import command_puller, intake_for
+from services.store import Store
+from services.timekeeper.core import Timekeeper
+from tests.integration.support import PROG, SOURCE, Desk, messages, project, receipts, stream, task
+from tests.integration.test_warning_watch import EVENT
+
+
+@dataclass
+class Wire:
+    """A way to NATS that can lose what the server sends, and be cut."""
+
+    host: str
+    port: int
+    swallowing: bool = False
+    swallowed: int = 0
+    writers: list[asyncio.StreamWriter] = field(default_factory=list)
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Join a client to the server."""
+        back, forth = await asyncio.open_connection(self.host, self.port)
+        self.writers += [writer, forth]
+        self.tasks += [
+            asyncio.create_task(self._pump(reader, forth, lossy=False)),
+            asyncio.create_task(self._pump(back, writer, lossy=True)),
+        ]
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, lossy: bool) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65_536):
+                if lossy and self.swallowing:
+                    self.swallowed += data.count(b"HMSG ") + data.count(b"\r\nMSG ") + data.startswith(b"MSG ")
+                    continue
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    def cut(self) -> None:
+        """Break all connections."""
+        for writer in self.writers:
+            writer.close()
+        self.writers.clear()
+
+
+@asynccontextmanager
+async def wire_to(nats: str) -> AsyncIterator[tuple[Wire, str]]:
+    """A wire before the server, and its address."""
+    at = urlsplit(nats)
+    wire = Wire(at.hostname or "", at.port or 0)
+    server = await asyncio.start_server(wire.connected, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    try:
+        yield wire, nats.replace(f":{at.port}", f":{port}")
+    finally:
+        wire.cut()
+        server.close()
+        await asyncio.gather(*wire.tasks)
+
+
+async def test_deliveries_lost_with_a_connection_come_first_after_it(engines: EmbeddedEngines, bus: Bus) -> None:
+    subject = bus.names.command("S", "P")
+    async with wire_to(engines.addresses.nats) as (wire, address):
+        lossy = await Bus.connect(address, bus.names, name="lossy")
+        puller = Puller(lossy, bus.names.stream("COMMANDS"), bus.names.stream("intake"))
+        await puller.start()
+        await bus.publish_all([(subject, b"first", None)])
+        await puller.acknowledge(await puller.take(10, 10))
+        wire.swallowing = True
+        await bus.publish_all([(subject, b"%d" % number, None) for number in range(5)])
+        async with asyncio.timeout(10):
+            while wire.swallowed < 5:
+                await bus.client.flush()
+        wire.swallowing = False
+        reconnects = lossy.client.stats["reconnects"]
+        wire.cut()
+        async with asyncio.timeout(10):
+            while lossy.client.stats["reconnects"] == reconnects:
+                await bus.client.flush()
+        await bus.publish_all([(subject, b"%d" % number, None) for number in range(5, 10)])
+        sequences: list[int] = []
+        while len(sequences) < 10:
+            taken = await puller.take(100, 10)
+            assert taken
+            sequences += [item.sequence for item in taken]
+            await puller.acknowledge(taken)
+        assert sequences == list(range(2, 12))
+        await puller.stop()
+        await lossy.close()
+
+
+async def test_somebody_else_taking_from_the_consumer_loses_nothing(bus: Bus) -> None:
+    """Two instances, each sure to be the active one: both begin anew at the floor until one of them stops."""
+    subject, names = bus.names.command("S", "P"), (bus.names.stream("COMMANDS"), bus.names.stream("intake"))
+    one, other = Puller(bus, *names), Puller(bus, *names)
+    await one.start()
+    await bus.publish_all([(subject, b"first", None)])
+    await one.acknowledge(await one.take(10, 10))
+    other._subscription = await bus.client.subscribe(bus.client.new_inbox(), cb=other._on_message)
+    other._inbox = other._subscription.subject
+    await other._ask()  # without a start of its own: a stale instance that goes on asking
+    await bus.publish_all([(subject, b"%d" % number, None) for number in range(20)])
+    sequences: list[int] = []
+    while not sequences or sequences[-1] < 21:
+        taken = await one.take(100, 10)
+        sequences += [item.sequence for item in taken]
+        if taken:
+            await one.acknowledge(taken)
+    assert sorted(set(sequences)) == list(range(2, 22))
+    assert sequences == sorted(sequences)
+    await one.stop()
+    await other.stop()
+
+
+@asynccontextmanager
+async def intake_of(store: Store, bus: Bus, desk: Desk) -> AsyncIterator[IntakeService]:
+    puller = command_puller(bus)
+    await puller.start()
+    yield IntakeService(intake_for(store, desk.clock), bus, puller)
+    await puller.stop()
+
+
+@pytest.mark.parametrize("less", [0, 50, 100_000], ids=["largest", "headers do not fit", "fits"])
+async def test_a_message_as_large_as_the_server_takes_is_a_dead_letter(store: Store, bus: Bus, less: int) -> None:
+    desk = Desk.founded(store)
+    payload = b"x" * (bus.client.max_payload - less)
+    async with intake_of(store, bus, desk) as intake:
+        await bus.publish_all([(bus.names.command(SOURCE, PROG), payload, None)])
+        assert await intake.step(10) == 1
+    ((_, kept, headers),) = await messages(bus, "DEADLETTERS")
+    assert headers["Sauro-Rule"] == "too_large"
+    assert headers["Sauro-Sequence"] == "1"
+    if less > HEADERS:
+        assert kept == payload
+        assert "Sauro-Size" not in headers
+    else:
+        assert kept == payload[: len(kept)]
+        assert headers["Sauro-Size"] == str(len(payload))
+        assert headers["Sauro-Digest"] == f"sha-256={sha256(payload).hexdigest()}"
+
+
+async def test_receipts_that_do_not_fit_one_message_come_in_several(
+    store: Store, bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk.founded(store)
+    documents = [desk.sender.document(AssignTask(content=task()), stream(f"T-{number}")) for number in range(30)]
+    async with intake_of(store, bus, desk) as intake:
+        monkeypatch.setattr(type(intake), "_room", 2000)
+        await bus.publish_all([(bus.names.command(SOURCE, PROG), orjson.dumps(d), None) for d in documents])
+        handled = 0
+        while handled < len(documents):
+            handled += await intake.step(10)
+    told = await messages(bus, "RECEIPTS")
+    assert len(told) > 1
+    assert all(len(data) <= 2000 for _, data, _ in told)
+    assert [r["id"] for _, batch in await receipts(bus) for r in batch] == [d["id"] for d in documents]
+
+
+class Unheard(Bus):
+    """A bus whose first publication of receipts is lost."""
+
+    lost = 0
+
+    async def publish_all(self, messages: Sequence[Message]) -> list[int]:
+        if not Unheard.lost:
+            Unheard.lost += 1
+            raise TimeoutError
+        return await super().publish_all(messages)
+
+
+async def test_receipts_that_were_not_told_are_told_as_they_were(store: Store, bus: Bus) -> None:
+    """R-356: what is tried again after the commit is the telling, and the sender sees no duplicate."""
+    desk = Desk.founded(store)
+    document = desk.sender.document(AssignTask(content=task()), stream("T-1"))
+    Unheard.lost = 0
+    async with intake_of(store, Unheard(bus.client, bus.js, bus.names), desk) as intake:
+        await bus.publish_all([(bus.names.command(SOURCE, PROG), orjson.dumps(document), None)])
+        assert await intake.step(10) == 1
+        assert intake.outcomes == {"accepted": 1}
+    ((_, (receipt,)),) = await receipts(bus)
+    assert (receipt["outcome"], receipt["duplicate"]) == ("accepted", False)
+    assert Unheard.lost
+
+
+# ---------------------------------------------------------------- the warning service
+
+
+@pytest.fixture
+async def warning(engines: EmbeddedEngines, dsn: str, bus: Bus) -> AsyncIterator[Host]:
+    settings = Settings(postgres=dsn, nats=engines.addresses.nats, subject_prefix=bus.names.prefix)
+    found = Host(settings, ("warning",))
+    running = asyncio.create_task(found.app.run())
+    await found.ready.wait()
+    yield found
+    found.app.exit()
+    await running
+
+
+async def test_an_event_nobody_can_read_holds_up_no_other_and_is_told(warning: Host, bus: Bus) -> None:
+    subject = bus.names.event("P", "assignment", "DeadlineMet")
+    await bus.publish_all([(subject, EVENT, None), (subject, b'{"type":"unknown"}', None), (subject, EVENT, None)])
+    async with asyncio.timeout(20):
+        while True:
+            info = await bus.js.consumer_info(bus.names.stream("EVENTS"), bus.names.stream("warning"))
+            if not info.num_pending and info.num_ack_pending == 1:
+                break
+    assert warning._warnings is not None
+    assert warning._warnings.trouble is not None
+
+
+# ---------------------------------------------------------------- the timekeeper
+
+
+async def test_a_read_model_that_stands_still_leaves_no_row_a_minute(store: Store, bus: Bus) -> None:
+    """A timer whose receipt says accepted is not sent again; one that was refused is, under another id."""
+    desk = Desk.founded(store)
+    desk.assign("T-1")
+    project(store, desk.clock)
+    timekeeper = Timekeeper(store, bus, desk.clock)
+    following = await timekeeper.next_at()
+    assert following is not None
+    desk.clock.move_to(following)
+    async with intake_of(store, bus, desk) as intake:
+        assert await timekeeper.step() == 1
+        while intake.sequence < timekeeper.sequence:
+            await intake.step(10)
+        before = store.recorder.head().receipt
+        for _ in range(10):
+            desk.clock.move_to(desk.clock.now() + timedelta(seconds=61))
+            assert await timekeeper.step() == 0
+    assert store.recorder.head().receipt == before
+    assert timekeeper.overdue_seconds > 600
