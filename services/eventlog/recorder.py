@@ -17,7 +17,7 @@ from eventsourcing.persistence import StoredEvent
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
 from psycopg import Cursor
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.rows import DictRow
+from psycopg.rows import DictRow, tuple_row
 from psycopg.types.json import Jsonb
 
 from contracts.receipts import Outcome, Receipt, Refusal
@@ -254,15 +254,14 @@ class LogRecorder(PostgresApplicationRecorder):
         """The stored forms of many streams after a version each, in stream and version order: one query a batch."""
         if not streams:
             return []
-        with self.reading() as cursor:
-            rows = cursor.execute(
+        with self.reading() as pooled, pooled.connection.cursor(binary=True, row_factory=tuple_row) as cursor:
+            return cursor.execute(
                 "SELECT e.originator_id, e.state FROM unnest(%s::text[], %s::bigint[]) AS k(stream, version)"
                 " JOIN log.events e ON e.originator_id = k.stream AND e.originator_version > k.version"
                 " ORDER BY e.originator_id, e.originator_version",
                 (list(streams), list(after)),
                 prepare=True,
             ).fetchall()
-        return [(row["originator_id"], bytes(row["state"])) for row in rows]
 
 
 def receipt_of(row: Mapping[str, Any]) -> Receipt:

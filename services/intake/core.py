@@ -3,6 +3,7 @@
 Synchronous on purpose: psycopg and the eventsourcing recorder are; the app calls it in a thread.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,11 +16,12 @@ from services.clock import Clock
 from services.eventlog.codec import EventCodec
 from services.eventlog.recorder import Append, EncodedEvent, Head, LogRecorder, ReceiptRow, StreamsMoved
 from services.eventlog.snapshots import write_snapshots
-from services.intake.deciding import Decided, decide_one, surely_read
+from services.intake.deciding import Decided, decide_one, missing_streams, surely_read
 from services.intake.reading import CommandReader, Incoming, Readable, Unreadable
 from services.intake.states import Folder, Overlay, StateCache
 
 MAX_TRIES = 8
+SCOUTS = 3
 log = structlog.get_logger("sauro.intake")
 Key = tuple[str, str]
 
@@ -105,19 +107,23 @@ class Intake:
 
     def _decide(self, fresh: dict[Key, Readable | Unreadable], overlay: Overlay) -> list[Decided]:
         deciders = self._folder.deciders
-        readable = [found for found in fresh.values() if isinstance(found, Readable)]
-        self._cache.load(stream for found in readable for stream in surely_read(found, deciders))
-        decided = []
+        waiting = deque(found for found in fresh.values() if isinstance(found, Readable))
+        self._cache.load(stream for found in waiting for stream in surely_read(found, deciders))
+        decided, scouts = [], SCOUTS
         for found in fresh.values():
             if isinstance(found, Unreadable):
                 decided.append(Decided(refusal=found.refusal))
                 continue
+            waiting.popleft()
             while True:
                 try:
                     decided.append(decide_one(found, deciders[found.aggregate], overlay))
                     break
                 except StreamNotLoaded as missing:
-                    self._cache.load(missing.streams)
+                    # What one command turns out to need, others behind it need, too: ask them all, and load once.
+                    more = missing_streams(waiting, deciders, overlay) if scouts else ()
+                    scouts -= bool(scouts)
+                    self._cache.load({*missing.streams, *more})
         return decided
 
     def _append_of(self, fresh: dict[Key, Readable | Unreadable], decided: list[Decided], overlay: Overlay) -> Append:

@@ -1,6 +1,7 @@
 """One command: the central rules, the aggregate's decision, the events with what surrounds them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -130,3 +131,16 @@ def surely_read(readable: Readable, deciders: Mapping[str, Decider[Any]]) -> tup
     """The streams a command will surely need, so that a batch loads them all at once."""
     request = readable.request
     return (request.subject, f"programme/{request.programme}", *deciders[readable.aggregate].reads(request))
+
+
+def missing_streams(
+    readables: Iterable[Readable], deciders: Mapping[str, Decider[Any]], overlay: Overlay
+) -> Iterator[str]:
+    """The streams that decisions ahead would ask for as things stand; nothing is applied, since deciding is pure."""
+    for readable in readables:
+        request = readable.request
+        with suppress(Exception):  # refused or failing: its own turn will tell
+            try:
+                deciders[readable.aggregate].decide(request, overlay.stream(request.subject).state, overlay)
+            except StreamNotLoaded as missing:
+                yield from missing.streams

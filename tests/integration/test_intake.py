@@ -279,6 +279,35 @@ def test_an_external_number_imported_twice_is_one_assignment(store: Store) -> No
     assert rows(store, "SELECT count(*) AS n FROM log.receipts WHERE command_id LIKE 'QLVB:%%'") == [{"n": 1}]
 
 
+class Counted(LogRecorder):
+    """Counts how often streams are loaded."""
+
+    loads = 0
+
+    def tails(self, *args: Any) -> Any:
+        self.loads += 1
+        return super().tails(*args)
+
+
+def test_streams_that_only_states_name_are_loaded_together(store: Store, dsn: str) -> None:
+    """No round trip a message: that tasks wait for sub-assignments is known from their states alone."""
+    desk = Desk.founded(store)
+    numbers = range(20)
+    desk.assign(*(f"T-{number}" for number in numbers))
+    for number in numbers:
+        desk.assign(f"C-{number}", parent=f"T-{number}", mandatory_child=True)
+        desk.do(StartWork(), stream(f"T-{number}"), "PBCXB-TP")
+        desk.do(SubmitResult(evidence=(Evidence(system="QLVB", number="1"),)), stream(f"T-{number}"), "PBCXB-TP")
+    sign = [desk.sender.document(SignOffCompletion(), stream(f"T-{n}"), authority=AUTHORITY) for n in numbers]
+    with another(dsn, "counted") as opened:
+        counted = with_recorder(opened, Counted)
+        assert isinstance(counted.recorder, Counted)
+        answered = intake_for(counted, desk.clock).process(desk.sender.incoming(*sign))
+    assert {r.refusal.rule for r in answered.receipts if r.refusal} == {"ChildrenOpen"}
+    assert len(answered.receipts) == len(numbers)
+    assert counted.recorder.loads == 2
+
+
 # ---------------------------------------------------------------- other writers
 
 
