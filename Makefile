@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SOURCES := contracts domain projections services tests
 
-export ONLY JSON PROFILE
+export ONLY JSON PROFILE SCALE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check bench lock format clean
@@ -31,7 +31,7 @@ check: $(READY) ## lint, format, types, import directions, freshness of generate
 	$(BIN)/lint-imports
 	$(BIN)/sauro contracts check
 
-bench: $(READY) ## run the benchmarks (ONLY=, JSON=, PROFILE=)
+bench: $(READY) ## run the benchmarks (ONLY=, JSON=, PROFILE=, SCALE=)
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
 lock: $(READY) ## resolve requirements.lock again (ARGS=--upgrade takes newer versions)

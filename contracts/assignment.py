@@ -437,8 +437,9 @@ class AssignmentSuspended(Event):
 
 
 class AssignmentResumed(Event):
-    """The suspended task went on."""
+    """The suspended task went on in the status it had before."""
 
+    status: Literal["assigned", "acknowledged", "in_progress", "under_review"]
     reason: Line
 
 

@@ -17,10 +17,13 @@ DeadlineKind = Literal[
     "assignment_milestone",
     "progress_update_due",
     "obligation_due",
+    "obligation_opening",
     "report_period",
     "phase_start",
     "phase_end",
     "phase_review_due",
+    "phase_handover",
+    "work_start_due",
     "warning_response_due",
 ]
 

@@ -3,7 +3,9 @@
 One stream an organisation; it spans programmes.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from contracts.base import Command, Event
 from contracts.limits import Day
@@ -26,11 +28,16 @@ UnitKind = Literal[
 
 
 class RegisterOrganisation(Command):
-    """Open the organisation's stream."""
+    """Open the organisation's stream.
+
+    `administrators` are the posts that hold GRANT-AUTHORITY first and set the rest up, before they exist themselves; without
+    any it is the post that registers (R-288).
+    """
 
     name_vi: Line
     name_en: Line | None = None
     kind: UnitKind
+    administrators: Annotated[tuple[Code, ...], Field(max_length=20)] = ()
 
 
 class EstablishUnit(Command):
@@ -105,11 +112,12 @@ class RevokeAuthority(Command):
 
 
 class OrganisationRegistered(Event):
-    """The organisation's stream was opened."""
+    """The organisation's stream was opened; `administrators` hold GRANT-AUTHORITY from the local day on (R-288)."""
 
     name_vi: Line
     name_en: Line | None = None
     kind: UnitKind
+    administrators: tuple[Code, ...]
 
 
 class UnitEstablished(Event):

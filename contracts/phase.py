@@ -40,7 +40,10 @@ class MissingProduct(Model):
 
 
 class PlanPhase(Command):
-    """Plan a phase. No `start`: it starts with the issue of the programme (R-033). No `end` day: none is known (R-038)."""
+    """Plan a phase. No `start`: it starts with the issue of the programme (R-033). No `end` day: none is known (R-038).
+
+    `takes_over_from`: when that phase ends, its tasks that nobody has begun are to be started in this one (R-036).
+    """
 
     name_vi: Line
     name_en: Line | None = None
@@ -51,6 +54,7 @@ class PlanPhase(Command):
     end_year: Annotated[int, Field(ge=2000, le=2100)] | None = None
     end_boundary: Literal["before", "by_end_of"] = "by_end_of"
     needs_review_of: Code | None = None
+    takes_over_from: Code | None = None
     duties_in_text: bool = True
 
 
@@ -132,7 +136,14 @@ class PhasePlanned(Event):
     end_year: int | None = None
     end_limit: Limit | None = None
     needs_review_of: Code | None = None
+    takes_over_from: Code | None = None
     duties_in_text: bool = True
+
+
+class PhaseFollowed(Event):
+    """When this phase ends, its tasks that nobody has begun are to be started in the phase named (R-036)."""
+
+    by: Code
 
 
 class PhaseOpened(Event):
@@ -230,6 +241,7 @@ CONTRACT = AggregateContract(
     ),
     events=(
         PhasePlanned,
+        PhaseFollowed,
         PhaseOpened,
         PhaseReviewStarted,
         PhaseReviewSignedOff,

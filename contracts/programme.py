@@ -62,15 +62,18 @@ class Settings(Model):
 
     `late_entry_tolerance_hours`: how long after the fact an entry still counts at its own time (R-347).
     `explanation_days`: working days to explain a late task (R-157).
+    `start_within_days`: working days to begin a task taken over from the phase before (R-036). Ours: no text gives them.
+    `quality_before_counting` (R-125), `growth_item_required` (R-102), `nondivisible_rule` (R-243) are kept as the sources
+    state them; the rules come with indicators and registrations.
     """
 
     late_entry_tolerance_hours: Annotated[int, Field(ge=0, le=24 * 60)] = 24
     explanation_days: Annotated[int, Field(ge=1, le=60)] = 5
-    one_lead: bool = True
     quality_before_counting: bool = False
     growth_item_required: bool = False
     nondivisible_rule: bool | None = None
     holiday_rule: Literal["as_written", "next_working_day", "previous_working_day"] = "as_written"
+    start_within_days: Annotated[int, Field(ge=1, le=60)] = 5
     categories: tuple[Code, ...] = ()
     partly_done_allowed: bool = False
 

@@ -10,7 +10,6 @@ from contracts.assignment import (
     CONTRACT,
     AcknowledgeAssignment,
     AssignmentAcknowledged,
-    AssignmentRiskCleared,
     AssignTask,
     CompletionSignedOff,
     DifficultyRaised,
@@ -30,7 +29,6 @@ from contracts.assignment import (
     TaskAssigned,
     TaskContent,
     TaskDrafted,
-    Verdict,
     WorkStarted,
 )
 from domain.assignment_changes import CHANGES
@@ -40,13 +38,14 @@ from domain.assignment_content import (
     require_six_clear,
     require_within_parent,
 )
+from domain.assignment_handover import handover
 from domain.assignment_health import HEALTH
 from domain.assignment_rules import (
     ReferralOpen,
     milestones,
     require_assigner,
     require_open,
-    require_status,
+    risk_over,
     scheduled,
     tolerance,
     update_due,
@@ -56,14 +55,27 @@ from domain.authority import (
     by_known_actor,
     organisation_of,
     programme_of,
+    require_another,
     require_authority,
     require_member,
     require_role,
     surroundings,
 )
 from domain.due import limit_from
-from domain.kernel import AlreadyExists, Change, Changes, Context, Decider, Refused, Request, changes, dispatch
-from domain.timeliness import deciding_instant, judge
+from domain.kernel import (
+    AlreadyExists,
+    Change,
+    Changes,
+    Context,
+    Decider,
+    Refused,
+    Request,
+    changes,
+    dispatch,
+    require_status,
+)
+from domain.punctual import punctual
+from domain.timeliness import deciding_instant
 
 
 class NotAccountable(Refused):
@@ -75,7 +87,7 @@ class NoEvidence(Refused):
 
 
 class SignerIsSubmitter(Refused):
-    """Who hands a result in does not sign it off (R-091)."""
+    """Who hands a result in does not sign it off, under whichever post (R-091)."""
 
 
 class SignerIsCoordinator(Refused):
@@ -121,6 +133,7 @@ def _assign(request: Request[AssignTask], state: Assignment | None, context: Con
         scheduled(fresh, "progress_update_due", update, programme, context)
         if (update := update_due(fresh, request.occurred_at))
         else None,
+        *handover(fresh, content.phase, programme, context),
         delegated,
     )
 
@@ -137,7 +150,20 @@ def _acknowledge(request: Request[AcknowledgeAssignment], state: Assignment, con
 def _start(request: Request[StartWork], state: Assignment, context: Context) -> Changes:
     require_status(state, request, "assigned", "acknowledged")
     require_member(request, state.unit, "starting work")
-    return changes(WorkStarted())
+    return changes(WorkStarted(), *_begun(request, state, context))
+
+
+def _begun(request: Request[Any], state: Assignment, context: Context) -> Changes:
+    """Work has begun: nothing is handed on, and the limit to begin is met or ends late (R-036)."""
+    if state.status == "in_progress":
+        return []
+    at, _ = deciding_instant(request.occurred_at, context.now, tolerance(programme_of(request, context)))
+    met = state.deadlines.meet("work_start_due", at)
+    return changes(
+        met,
+        *(() if met else state.deadlines.end("late_completion", "work_start_due")),
+        *state.deadlines.end("superseded", "phase_handover"),
+    )
 
 
 def _progress(request: Request[ReportProgress], state: Assignment, context: Context) -> Changes:
@@ -156,8 +182,9 @@ def _progress(request: Request[ReportProgress], state: Assignment, context: Cont
         update = None  # an older report entered late does not bring the next one forward
     return changes(
         reported,
+        *_begun(request, state, context),
         scheduled(state, "progress_update_due", update, programme, context) if update else None,
-        AssignmentRiskCleared(reason="progress was reported") if state.at_risk == "no_update" else None,
+        *risk_over(state, "no_update", "progress was reported", programme),
     )
 
 
@@ -167,13 +194,12 @@ def _milestone(request: Request[ReachMilestone], state: Assignment, context: Con
     code = request.data.milestone
     if code in state.reached or code not in {milestone.code for milestone in state.content.milestones}:
         raise UnknownMilestone(f"{request.subject} has no open milestone '{code}'", field="data.milestone")
-    at, _ = deciding_instant(request.occurred_at, context.now, tolerance(programme_of(request, context)))
+    programme = programme_of(request, context)
+    at, _ = deciding_instant(request.occurred_at, context.now, tolerance(programme))
     met = state.deadlines.meet("assignment_milestone", at, code)
-    late = [] if met else state.deadlines.end("late_completion", context.now, "assignment_milestone", occurrence=code)
-    cleared = (
-        AssignmentRiskCleared(reason=f"milestone {code} was reached") if state.at_risk == "missed_milestone" else None
-    )
-    return changes(MilestoneReached(milestone=code), met, *late, cleared)
+    late = [] if met else state.deadlines.end("late_completion", "assignment_milestone", occurrence=code)
+    cleared = risk_over(state, "missed_milestone", f"milestone {code} was reached", programme, besides=code)
+    return changes(MilestoneReached(milestone=code), met, *late, *cleared)
 
 
 def _difficulty(request: Request[RaiseDifficulty], state: Assignment, context: Context) -> Changes:
@@ -191,7 +217,8 @@ def _submit(request: Request[SubmitResult], state: Assignment, context: Context)
     require_member(request, state.unit, "handing in the result")
     if not request.data.evidence:
         raise NoEvidence(f"{request.subject}: attach at least one document or measurement", field="data.evidence")
-    decides_at, late = deciding_instant(request.occurred_at, context.now, tolerance(programme_of(request, context)))
+    programme = programme_of(request, context)
+    decides_at, late = deciding_instant(request.occurred_at, context.now, tolerance(programme))
     submitted = ResultSubmitted(
         submission=state.submissions + 1,
         evidence=request.data.evidence,
@@ -203,8 +230,8 @@ def _submit(request: Request[SubmitResult], state: Assignment, context: Context)
         submitted,
         state.deadlines.meet("assignment_due", decides_at),
         # While the result is under review nobody can report progress: the update is owed again when it is returned.
-        *state.deadlines.end("superseded", context.now, "progress_update_due"),
-        AssignmentRiskCleared(reason="the result was handed in") if state.at_risk == "no_update" else None,
+        *state.deadlines.end("superseded", "progress_update_due"),
+        *risk_over(state, "no_update", "the result was handed in", programme),
     )
 
 
@@ -229,25 +256,18 @@ def _sign_off(request: Request[SignOffCompletion], state: Assignment, context: C
     submission, content = state.submission, state.content
     assert submission is not None  # under review: handed in
     assert content.authority is not None  # six-clear
-    if request.actor.post == submission.post:
-        raise SignerIsSubmitter(
-            f"post '{submission.post}' handed the result in; another signs it off", field="actorpost"
-        )
+    require_another(request, context, submission.post, (submission.at, submission.decides_at), SignerIsSubmitter)
     if request.actor.unit in content.coordinating_units:
         raise SignerIsCoordinator(f"unit '{request.actor.unit}' only coordinates this task", field="actorunit")
     require_authority(request, context, content.authority)
     _require_settled(request, state, context)
-    verdict = Verdict(
-        decided_at=submission.decides_at,
-        late_entry=submission.late_entry,
-        against_original=judge(submission.decides_at, state.original.at if state.original else None),
-        against_current=judge(submission.decides_at, state.current.at if state.current else None),
-    )
     signed = CompletionSignedOff(
-        submission=submission.number, submitter=submission.post, verdict=verdict, note=request.data.note
+        submission=submission.number,
+        submitter=submission.post,
+        verdict=submission.verdict(state.original, state.current),
+        note=request.data.note,
     )
-    reason = "late_completion" if state.overdue_at(context.now) else "completed"
-    return [Change(signed), *state.deadlines.end(reason, context.now)]
+    return [Change(signed), *state.deadlines.end("late_completion" if state.overdue else "completed")]
 
 
 def _require_settled(request: Request[Any], state: Assignment, context: Context) -> None:
@@ -280,7 +300,7 @@ _LATER: dict[Any, Any] = {
 DECIDER = Decider(
     CONTRACT,
     Assignment,
-    dispatch(CONTRACT.name, _by_known_actors(_OPENING), _by_known_actors(_LATER)),
+    punctual(dispatch(CONTRACT.name, _by_known_actors(_OPENING), _by_known_actors(_LATER)), evolve),
     evolve,
     reads=surroundings,
 )

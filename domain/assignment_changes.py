@@ -3,6 +3,7 @@
 Appendix 3.1, groups B and V (R-024, R-061, R-066, R-322 to R-330).
 """
 
+from dataclasses import replace
 from typing import Any
 
 from contracts.assignment import (
@@ -33,23 +34,34 @@ from contracts.assignment import (
 )
 from contracts.limits import Limit
 from domain.assignment_content import SecondLead, UnknownPhase, require_due_within_parent
+from domain.assignment_handover import handover
 from domain.assignment_rules import (
     NothingChanges,
     ReferralOpen,
     limit_moved,
     milestones,
     require_open,
-    require_status,
     scheduled,
+    tolerance,
     update_due,
 )
 from domain.assignment_state import OPEN, Assignment
-from domain.authority import WrongUnit, organisation_of, programme_of, require_member, require_role
+from domain.authority import (
+    WrongUnit,
+    organisation_of,
+    programme_of,
+    require_another,
+    require_member,
+    require_role,
+)
 from domain.due import limit_from
-from domain.kernel import Change, Changes, Context, Refused, Request, changes
+from domain.kernel import Change, Changes, Context, Refused, Request, changes, require_status
 from domain.obligation import demand_explanation
 from domain.organisation import require_post, require_unit
 from domain.phase import Phase
+from domain.responsibility import require_head
+from domain.submissions import Submission
+from domain.timeliness import deciding_instant
 
 
 class NoReferral(Refused):
@@ -65,11 +77,7 @@ class ExtensionNotLater(Refused):
 
 
 class ApproverIsRequester(Refused):
-    """Nobody approves the extension they asked for (R-324)."""
-
-
-class HeadMissing(Refused):
-    """The head's responsibility is named, or a reason why not (R-160)."""
+    """Nobody approves the extension they asked for, under whichever post (R-091, R-324)."""
 
 
 class PartlyDoneNotAllowed(Refused):
@@ -119,18 +127,19 @@ def _approve_extension(request: Request[ApproveExtension], state: Assignment, co
     if asked is None:
         raise NoExtensionAsked(f"{request.subject} has no pending extension")
     require_role(request, context, "extension_approver")
-    if request.actor.post == asked.post:
-        raise ApproverIsRequester(f"post '{asked.post}' asked for it", field="actorpost")
+    require_another(request, context, asked.post, (asked.at,), ApproverIsRequester)
     _require_later(state, asked.limit, "subject")
     require_due_within_parent(request, state.content, asked.limit, context, "subject")
+    programme = programme_of(request, context)
+    decided_at, _ = deciding_instant(request.occurred_at, context.now, tolerance(programme))
     approved = ExtensionApproved(
         limit=asked.limit,
         was=state.current or asked.limit,
-        after_passing=state.current is not None and context.now >= state.current.at,
+        after_passing=state.current is not None and decided_at >= state.current.at,
         requested_by=asked.post,
         note=request.data.note,
     )
-    return [Change(approved), *limit_moved(state, asked.limit, programme_of(request, context), context)]
+    return [Change(approved), *limit_moved(state, asked.limit, programme, context)]
 
 
 def _refuse_extension(request: Request[RefuseExtension], state: Assignment, context: Context) -> Changes:
@@ -176,22 +185,29 @@ def _reassign(request: Request[ReassignAssignment], state: Assignment, context: 
 
 
 def _suspend(request: Request[SuspendAssignment], state: Assignment, context: Context) -> Changes:
-    require_status(state, request, "assigned", "acknowledged", "in_progress")
+    require_open(state, request)
     require_role(request, context, "assigner", "coordinating_office", "director")
-    return changes(AssignmentSuspended(reason=request.data.reason), *state.deadlines.end("suspended", context.now))
+    return changes(AssignmentSuspended(reason=request.data.reason), *state.deadlines.end("suspended"))
 
 
 def _resume(request: Request[ResumeAssignment], state: Assignment, context: Context) -> Changes:
     require_status(state, request, "suspended")
     require_role(request, context, "assigner", "coordinating_office", "director")
-    programme = programme_of(request, context)
-    update = update_due(state, request.occurred_at)
+    programme, handed_in = programme_of(request, context), state.submission
+    # A result under review stands: the limit it met is not owed again, nor is progress until it is returned.
+    due = state.current if handed_in is None or not _in_time(handed_in, state.current) else None
+    update = update_due(state, request.occurred_at) if handed_in is None else None
     return changes(
-        AssignmentResumed(reason=request.data.reason),
-        scheduled(state, "assignment_due", state.current, programme, context) if state.current else None,
+        AssignmentResumed(status=state.resumes_to, reason=request.data.reason),
+        scheduled(state, "assignment_due", due, programme, context) if due else None,
         *(m for m in milestones(state, programme, context) if _occurrence(m) not in state.reached),
         scheduled(state, "progress_update_due", update, programme, context) if update else None,
+        *handover(replace(state, status=state.resumes_to), state.phase, programme, context),
     )
+
+
+def _in_time(handed_in: Submission, limit: Limit | None) -> bool:
+    return limit is not None and handed_in.decides_at < limit.at
 
 
 def _occurrence(change: Change) -> str:
@@ -213,33 +229,39 @@ def _carry_over(request: Request[CarryOverAssignment], state: Assignment, contex
         from_phase=state.phase,
         to_phase=data.to_phase,
         limit=limit,
-        was_overdue=state.overdue_at(context.now),
+        was_overdue=state.overdue,
         reason=data.reason,
     )
-    if limit is None:
-        return changes(carried)
-    return [Change(carried), *limit_moved(state, limit, programme_of(request, context), context)]
+    programme = programme_of(request, context)
+    moved = limit_moved(state, limit, programme, context) if limit is not None else []
+    waiting = state.deadlines.end("superseded", "phase_handover")
+    return [Change(carried), *moved, *(list(handover(state, data.to_phase, programme, context)) or waiting)]
 
 
 def _cancel(request: Request[CancelAssignment], state: Assignment, context: Context) -> Changes:
+    """Call the task off. Not while a matter lies with the level above: that would close it undecided (R-024)."""
     require_status(state, request, "draft", "suspended", *sorted(OPEN))
     require_role(request, context, "assigner", "director")
-    return changes(AssignmentCancelled(reason=request.data.reason), *state.deadlines.end("cancelled", context.now))
+    _require_no_referral(state)
+    return changes(AssignmentCancelled(reason=request.data.reason), *state.deadlines.end("cancelled"))
+
+
+def _require_no_referral(state: Assignment) -> None:
+    if state.referred_to is not None:
+        raise ReferralOpen(f"a matter lies with '{state.referred_to}'; it is decided first")
 
 
 def _close_unfinished(request: Request[CloseUnfinished], state: Assignment, context: Context) -> Changes:
     require_status(state, request, "suspended", *sorted(OPEN))
     require_role(request, context, "director", "coordinating_office")
     data, programme = request.data, programme_of(request, context)
-    if state.referred_to is not None:
-        raise ReferralOpen(f"a matter lies with '{state.referred_to}'; it is decided first")
-    if not data.responsibility.head and not data.responsibility.head_missing_reason:
-        raise HeadMissing("name the responsible head, or why none is named", field="data.responsibility.head")
+    _require_no_referral(state)
+    require_head(data.responsibility, "data.responsibility")
     if data.partly_done_percent is not None and not programme.settings.partly_done_allowed:
         raise PartlyDoneNotAllowed("this programme does not count partly done work", field="data.partly_done_percent")
     explanation, demanded = demand_explanation(request, state, context, "closed unfinished")
     closed = AssignmentClosedUnfinished(**dict(data), explanation=explanation)
-    return changes(closed, *state.deadlines.end("closed", context.now), *demanded)
+    return changes(closed, *state.deadlines.end("closed"), *demanded)
 
 
 CHANGES: dict[Any, Any] = {

@@ -4,6 +4,7 @@ from typing import Any
 
 from contracts.assignment import AssignmentMarkedAtRisk, AssignmentRiskCleared, ClearRisk, MarkAtRisk
 from contracts.deadlines import RecordDeadlineApproached, RecordDeadlinePassed
+from domain.assignment_handover import handed_over
 from domain.assignment_rules import NothingChanges, require_open
 from domain.assignment_state import Assignment
 from domain.authority import programme_of, require_role
@@ -36,6 +37,8 @@ def _approached(request: Request[RecordDeadlineApproached], state: Assignment, c
 
 def _passed(request: Request[RecordDeadlinePassed], state: Assignment, context: Context) -> Changes:
     found = record_passing(request, state.deadlines, context.now)
+    if found and request.data.key.kind == "phase_handover":
+        return [*found, *handed_over(state, found[0], programme_of(request, context), context)]
     rules: dict[str, Any] = {"assignment_milestone": "missed_milestone", "progress_update_due": "no_update"}
     rule = rules.get(request.data.key.kind)
     if not found or rule is None or state.at_risk is not None:

@@ -2,17 +2,17 @@
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
+from contracts.assignment import AssignmentMarkedAtRisk, AssignmentRiskCleared
 from contracts.deadlines import DeadlineKey, DeadlineKind, DeadlineMet
 from contracts.limits import Limit
-from domain.assignment_state import OPEN, Assignment, Status
+from domain.assignment_state import OPEN, Assignment
 from domain.authority import is_head, require_role
 from domain.calendar import local_date
-from domain.deadlines import passed_unseen
 from domain.due import limit_from
 from domain.escalation import leads
-from domain.kernel import Change, Changes, Context, NotNow, Refused, Request
+from domain.kernel import Change, Changes, Context, Refused, Request, require_status
 from domain.limits import by_end_of
 from domain.programme_state import Programme
 
@@ -25,14 +25,6 @@ class ReferralOpen(Refused):
 
 class NothingChanges(Refused):
     """The command changes nothing."""
-
-
-def require_status(state: Assignment, request: Request[Any], *allowed: Status) -> None:
-    """Refuse an act the task's status does not allow."""
-    if state.status not in allowed:
-        raise NotNow(
-            f"{request.subject} is {state.status}; {type(request.data).__name__} needs it to be {' or '.join(allowed)}"
-        )
 
 
 def require_open(state: Assignment, request: Request[Any]) -> None:
@@ -58,17 +50,17 @@ def scheduled(
 def limit_moved(state: Assignment, limit: Limit, programme: Programme, context: Context) -> Changes:
     """The events that move the task's own limit; none when a result under review has met it.
 
-    A limit that passed unseen is recorded first (R-330), and a result under review that came in before the new limit
-    meets it.
+    A result under review that came in before the new limit meets it.
     """
     due, handed_in = state.deadlines.get("assignment_due"), state.submission
     if handed_in is not None and due is None:
         return []
     moved = scheduled(state, "assignment_due", limit, programme, context)
-    found = [*passed_unseen(due, context.now), moved]
+    found = [moved]
     if handed_in is not None and handed_in.decides_at < limit.at:
         key: DeadlineKey = moved.event.key  # type: ignore[attr-defined]
-        found.append(Change(DeadlineMet(key=key, limit=limit, met_at=handed_in.decides_at)))
+        met = DeadlineMet(key=key, limit=limit, met_at=handed_in.decides_at)
+        found.append(Change(met, policy_version=programme.policy_version))
     return found
 
 
@@ -77,6 +69,29 @@ def milestones(state: Assignment, programme: Programme, context: Context) -> Ite
     for milestone in state.content.milestones:
         limit = limit_from(milestone.due)
         yield scheduled(state, "assignment_milestone", limit, programme, context, milestone.code)
+
+
+def risk_over(state: Assignment, rule: str, reason: str, programme: Programme, besides: str = "") -> Changes:
+    """What ends the state of risk that `rule` found, unless or until another rule still finds one (R-126, R-132).
+
+    `besides` is the milestone that is reached just now.
+    """
+    if state.at_risk != rule:
+        return []
+    remains = _risk_left(state, besides, updated=rule == "no_update")
+    if remains == rule:
+        return []
+    found = [Change(AssignmentRiskCleared(reason=reason))]
+    if remains is not None:
+        found.append(Change(AssignmentMarkedAtRisk(rule=remains), policy_version=programme.policy_version))
+    return found
+
+
+def _risk_left(state: Assignment, besides: str, *, updated: bool) -> Literal["missed_milestone", "no_update"] | None:
+    passed = [deadline.key for deadline in state.deadlines.live.values() if deadline.passed]
+    if any(key.kind == "assignment_milestone" and key.occurrence != besides for key in passed):
+        return "missed_milestone"
+    return "no_update" if not updated and any(key.kind == "progress_update_due" for key in passed) else None
 
 
 def update_due(state: Assignment, at: datetime) -> Limit | None:

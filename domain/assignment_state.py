@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from contracts.assignment import (
     AssignmentAcknowledged,
@@ -30,13 +30,13 @@ from contracts.assignment import (
     TaskAssigned,
     TaskContent,
     TaskDrafted,
-    Verdict,
     WorkStarted,
 )
 from contracts.deadlines import DeadlineMet, DeadlinePassed
 from contracts.limits import Limit
 from domain.deadlines import DEADLINE_FOLD, Deadlines, evolve_deadlines
 from domain.kernel import Recorded, folding
+from domain.submissions import Submission
 
 Status = Literal[
     "draft",
@@ -49,27 +49,18 @@ Status = Literal[
     "cancelled",
     "closed_unfinished",
 ]
+OpenStatus = Literal["assigned", "acknowledged", "in_progress", "under_review"]
 OPEN: frozenset[Status] = frozenset({"assigned", "acknowledged", "in_progress", "under_review"})
 ENDED: frozenset[Status] = frozenset({"completed", "cancelled", "closed_unfinished"})
 
 
 @dataclass(frozen=True, slots=True)
-class Submission:
-    """A result under review: its number, who handed it in, and the instant that will decide timeliness."""
-
-    number: int
-    post: str
-    unit: str
-    decides_at: datetime
-    late_entry: bool
-
-
-@dataclass(frozen=True, slots=True)
 class ExtensionAsked:
-    """A later limit that waits for the approver, and the post that asked for it."""
+    """A later limit that waits for the approver, and the post that asked for it when (UTC)."""
 
     limit: Limit
     post: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +70,7 @@ class Assignment:
     code: str
     content: TaskContent
     status: Status = "draft"
-    resumes_to: Status = "assigned"
+    resumes_to: OpenStatus = "assigned"
     original: Limit | None = None
     current: Limit | None = None
     percent: int = 0
@@ -91,9 +82,7 @@ class Assignment:
     reached: frozenset[str] = frozenset()
     children: dict[str, bool] = field(default_factory=dict)
     at_risk: str | None = None
-    open_difficulty: bool = False
     was_overdue: bool = False
-    verdict: Verdict | None = None
     deadlines: Deadlines = field(default_factory=Deadlines)
 
     @property
@@ -106,11 +95,6 @@ class Assignment:
         """Whether the limit in force has passed (derived, never set by hand)."""
         due = self.deadlines.get("assignment_due")
         return due is not None and due.passed
-
-    def overdue_at(self, now: datetime) -> bool:
-        """Whether the limit in force is behind `now`, recorded by the timekeeper or not."""
-        due = self.deadlines.get("assignment_due")
-        return due is not None and (due.passed or now >= due.limit.at)
 
     @property
     def unit(self) -> str | None:
@@ -162,7 +146,7 @@ def _on_milestone(state: Assignment, recorded: Recorded[MilestoneReached]) -> As
 
 
 def _on_difficulty(state: Assignment, recorded: Recorded[DifficultyRaised]) -> Assignment:
-    return replace(state, open_difficulty=True)
+    return state  # read as it stands in the log; whether it puts the task at risk a person says (R-132)
 
 
 def _on_delegated(state: Assignment, recorded: Recorded[SubtaskDelegated]) -> Assignment:
@@ -171,7 +155,9 @@ def _on_delegated(state: Assignment, recorded: Recorded[SubtaskDelegated]) -> As
 
 def _on_submitted(state: Assignment, recorded: Recorded[ResultSubmitted]) -> Assignment:
     data, actor = recorded.data, recorded.actor
-    handed_in = Submission(data.submission, actor.post, actor.unit, data.decides_at, data.late_entry)
+    handed_in = Submission(
+        data.submission, actor.post, actor.unit, recorded.occurred_at, data.decides_at, data.late_entry
+    )
     return replace(state, status="under_review", submission=handed_in, submissions=data.submission)
 
 
@@ -180,7 +166,7 @@ def _on_returned(state: Assignment, recorded: Recorded[ResultReturned]) -> Assig
 
 
 def _on_signed_off(state: Assignment, recorded: Recorded[CompletionSignedOff]) -> Assignment:
-    return replace(state, status="completed", verdict=recorded.data.verdict, percent=100, at_risk=None)
+    return replace(state, status="completed", percent=100, at_risk=None)
 
 
 def _on_referred(state: Assignment, recorded: Recorded[MatterReferredUp]) -> Assignment:
@@ -192,16 +178,19 @@ def _on_decided(state: Assignment, recorded: Recorded[HigherDecisionRecorded]) -
 
 
 def _on_extension_requested(state: Assignment, recorded: Recorded[ExtensionRequested]) -> Assignment:
-    return replace(state, extension=ExtensionAsked(recorded.data.limit, recorded.actor.post))
+    return replace(state, extension=ExtensionAsked(recorded.data.limit, recorded.actor.post, recorded.occurred_at))
 
 
 def _on_extension_approved(state: Assignment, recorded: Recorded[ExtensionApproved]) -> Assignment:
+    data = recorded.data
+    # Approved in time though entered after the passing was recorded: the first limit was never missed (R-330, R-347).
+    in_time_after_all = not data.after_passing and state.original is not None and data.was.at == state.original.at
     return replace(
         state,
         extension=None,
         extensions=state.extensions + 1,
-        current=recorded.data.limit,
-        was_overdue=state.was_overdue or recorded.data.after_passing,
+        current=data.limit,
+        was_overdue=data.after_passing or (state.was_overdue and not in_time_after_all),
     )
 
 
@@ -225,11 +214,11 @@ def _on_reassigned(state: Assignment, recorded: Recorded[AssignmentReassigned]) 
 
 
 def _on_suspended(state: Assignment, recorded: Recorded[AssignmentSuspended]) -> Assignment:
-    return replace(state, status="suspended", resumes_to=state.status)
+    return replace(state, status="suspended", resumes_to=cast(OpenStatus, state.status))
 
 
 def _on_resumed(state: Assignment, recorded: Recorded[AssignmentResumed]) -> Assignment:
-    return replace(state, status=state.resumes_to)
+    return replace(state, status=recorded.data.status)
 
 
 def _on_carried_over(state: Assignment, recorded: Recorded[AssignmentCarriedOver]) -> Assignment:
@@ -253,7 +242,7 @@ def _on_at_risk(state: Assignment, recorded: Recorded[AssignmentMarkedAtRisk]) -
 
 
 def _on_risk_cleared(state: Assignment, recorded: Recorded[AssignmentRiskCleared]) -> Assignment:
-    return replace(state, at_risk=None, open_difficulty=False)
+    return replace(state, at_risk=None)
 
 
 def _on_passed(state: Assignment, recorded: Recorded[DeadlinePassed]) -> Assignment:

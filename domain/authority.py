@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from domain.kernel import SYSTEM_SOURCES, Context, Handler, Refused, Request, require_stream
-from domain.organisation import Organisation, UnknownPost, require_post
+from domain.organisation_state import GRANT_AUTHORITY, Organisation, UnknownPost, require_post
 from domain.programme_state import Programme
 
 
@@ -56,15 +56,16 @@ def by_known_actor(handler: Handler) -> Handler:
     return checked
 
 
-def holds(organisation: Organisation, post: str, authority: str, programme: str, at: datetime) -> bool:
-    """Whether a post holds an authority for a programme at an instant."""
-    return any(
-        grant.post == post
-        and grant.authority == authority
-        and grant.programme in (None, programme)
-        and grant.in_force(at)
-        for grant in organisation.grants.values()
-    )
+def require_administrator(request: Request[Any], context: Context) -> None:
+    """Refuse unless the actor's post holds GRANT-AUTHORITY for the programme: who names roles gives power away (R-288)."""
+    organisation = organisation_of(request, context)
+    for moment in (request.occurred_at, context.now):
+        if not organisation.holds(request.actor.post, GRANT_AUTHORITY, request.programme, moment):
+            raise AuthorityNotHeld(
+                f"{type(request.data).__name__} needs a post that holds {GRANT_AUTHORITY} for the programme; "
+                f"post '{request.actor.post}' does not",
+                field="actorpost",
+            )
 
 
 def require_authority(request: Request[Any], context: Context, authority: str) -> None:
@@ -77,7 +78,7 @@ def require_authority(request: Request[Any], context: Context, authority: str) -
     organisation = organisation_of(request, context)
     post = require_post(organisation, request.actor.post, "actorpost")
     for moment in (request.occurred_at, context.now):
-        if not holds(organisation, post.code, authority, request.programme, moment):
+        if not organisation.holds(post.code, authority, request.programme, moment):
             raise AuthorityNotHeld(
                 f"post '{post.code}' does not hold authority '{authority}' at {moment.isoformat()}; "
                 "grant it first or let a post act that holds it",
@@ -94,6 +95,24 @@ def require_role(request: Request[Any], context: Context, *roles: str) -> None:
     raise RoleRequired(
         f"{type(request.data).__name__} is given to {named}, not to post '{request.actor.post}'", field="actorpost"
     )
+
+
+def same_person(
+    organisation: Organisation, post: str, at: tuple[datetime, ...], other: str, other_at: tuple[datetime, ...]
+) -> bool:
+    """Whether two posts act for one person: they are one post, or one person held both, each at its own instants (R-091)."""
+    return post == other or bool(organisation.persons(post, *at) & organisation.persons(other, *other_at))
+
+
+def require_another(
+    request: Request[Any], context: Context, post: str, at: tuple[datetime, ...], rule: type[Refused]
+) -> None:
+    """Refuse with `rule` an actor who is the person that acted as `post` at the instants `at` (UTC)."""
+    now = (request.occurred_at, context.now)
+    if not same_person(organisation_of(request, context), request.actor.post, now, post, at):
+        return
+    also = "" if post == request.actor.post else f" and is held by the same person as post '{request.actor.post}'"
+    raise rule(f"post '{post}' acted before in this matter{also}; another person acts here", field="actorpost")
 
 
 def is_head(request: Request[Any], context: Context, unit: str | None) -> bool:

@@ -1,7 +1,8 @@
 """The deadlines of one stream: scheduled, moved, approached, passed, met, cancelled (R-353, R-354).
 
 One mechanism for every subject. A stream's state holds a `Deadlines`; decisions add the events below. A timer that
-comes too late or twice finds its deadline gone or its rung fired, and leads to no events (R-131, R-141).
+comes too late or twice finds its deadline gone or its rung fired, and leads to no events (R-131, R-141). A command that
+comes before the timer finds it recorded all the same (`domain.punctual`).
 """
 
 from collections.abc import Iterable
@@ -25,6 +26,11 @@ from contracts.deadlines import (
 from contracts.limits import Limit
 from domain.kernel import Change, Changes, Recorded, Refused, Request, only_system
 
+SILENT: frozenset[DeadlineKind] = frozenset(
+    {"phase_start", "phase_end", "phase_handover", "report_period", "obligation_opening", "warning_response_due"}
+)
+"""Kinds no warning stands on: they move their subject on, or the warning itself."""
+
 
 class TimerTooEarly(Refused):
     """A timer fired before its instant; the timekeeper's clock is ahead of intake's."""
@@ -33,6 +39,10 @@ class TimerTooEarly(Refused):
 def slot(kind: str, occurrence: str) -> str:
     """Where a stream keeps a deadline: one place for all its versions."""
     return f"{kind}:{occurrence}"
+
+
+def _version(key: DeadlineKey) -> str:
+    return f"{key.kind}:{key.occurrence}:{key.due_version}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +64,24 @@ class Deadline:
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """All limits of a stream by `<kind>:<occurrence>`: those in force, and the last version ever given."""
+    """All limits of a stream by `<kind>:<occurrence>`: those in force, and the last version ever given.
+
+    `ended` keeps, by `<kind>:<occurrence>:<version>`, the limits that ended after a rung was reached: a warning service
+    that comes later still finds what its warning stands on, so its speed changes no record (R-131, R-353).
+    """
 
     live: dict[str, Deadline] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
+    ended: dict[str, Deadline] = field(default_factory=dict)
 
     def get(self, kind: DeadlineKind, occurrence: str = "1") -> Deadline | None:
         """The deadline in force, passed or not; None when there is none."""
         return self.live.get(slot(kind, occurrence))
+
+    def known(self, key: DeadlineKey) -> Deadline | None:
+        """The limit of exactly this version, in force or ended after it was warned about; None when it is neither."""
+        current = self.live.get(slot(key.kind, key.occurrence))
+        return current if current is not None and current.key == key else self.ended.get(_version(key))
 
     def schedule(
         self, kind: DeadlineKind, limit: Limit, leads: Iterable[Lead] = (), occurrence: str = "1"
@@ -75,45 +95,61 @@ class Deadlines:
             )
         return DeadlineScheduled(key=key, limit=limit, leads=tuple(leads))
 
-    def meet(self, kind: DeadlineKind, met_at: datetime, occurrence: str = "1") -> DeadlineMet | None:
+    def meet(self, kind: DeadlineKind, met_at: datetime, occurrence: str = "1") -> Change | None:
         """The event that says the limit was kept; None when there is none in force or it was not kept."""
         known = self.live.get(slot(kind, occurrence))
         if known is None or met_at >= known.limit.at:
             return None
-        return DeadlineMet(
+        met = DeadlineMet(
             key=known.key, limit=known.limit, met_at=met_at, after_passing=known.passed, warned=known.warned
         )
+        return Change(met, policy_version=known.policy_version)
 
-    def cancel(self, reason: Any, *kinds: DeadlineKind) -> list[DeadlineCancelled]:
-        """Events that end every limit in force, or those of some kinds."""
+    def end(self, reason: Any, *kinds: DeadlineKind, occurrence: str | None = None) -> Changes:
+        """What ends every limit in force, or those of some kinds, or one occurrence of them."""
         return [
-            DeadlineCancelled(key=deadline.key, reason=reason, warned=deadline.warned)
+            Change(
+                DeadlineCancelled(key=deadline.key, reason=reason, warned=deadline.warned),
+                policy_version=deadline.policy_version,
+            )
             for deadline in self.live.values()
-            if not kinds or deadline.key.kind in kinds
+            if (not kinds or deadline.key.kind in kinds) and occurrence in (None, deadline.key.occurrence)
         ]
 
-    def end(self, reason: Any, now: datetime, *kinds: DeadlineKind, occurrence: str | None = None) -> Changes:
-        """As `cancel`; a limit that passed unseen is recorded first, so a slow timekeeper hides nothing (R-353)."""
-        found: Changes = []
-        for deadline in self.live.values():
-            if (kinds and deadline.key.kind not in kinds) or occurrence not in (None, deadline.key.occurrence):
+    def first_due(self, now: datetime) -> RecordDeadlineApproached | RecordDeadlinePassed | None:
+        """The timer that is due first and not recorded yet; None when all that is behind `now` is on record."""
+        due: list[tuple[datetime, str, RecordDeadlineApproached | RecordDeadlinePassed]] = []
+        for place, deadline in self.live.items():
+            if deadline.passed:
                 continue
-            unseen = passed_unseen(deadline, now)
-            warned = deadline.warned or bool(unseen)
-            found += [*unseen, Change(DeadlineCancelled(key=deadline.key, reason=reason, warned=warned))]
-        return found
+            if deadline.limit.at <= now:
+                due.append((deadline.limit.at, place, RecordDeadlinePassed(key=deadline.key)))
+            due += [
+                (lead.at, place, RecordDeadlineApproached(key=deadline.key, rung=lead.rung))
+                for lead in deadline.leads
+                if lead.at <= now and lead.rung not in deadline.fired
+            ]
+        return min(due, key=lambda found: found[:2])[2] if due else None
 
     def _with(self, deadline: Deadline) -> "Deadlines":
         place = slot(deadline.key.kind, deadline.key.occurrence)
         versions = {**self.versions, place: max(self.versions.get(place, 0), deadline.key.due_version)}
-        return Deadlines({**self.live, place: deadline}, versions)
+        return Deadlines({**self.live, place: deadline}, versions, self._remembering(place, deadline.key))
+
+    def _remembering(self, place: str, follower: DeadlineKey | None = None) -> dict[str, Deadline]:
+        """`ended` with the limit that now leaves this place, if it was warned about."""
+        leaving = self.live.get(place)
+        if leaving is None or leaving.key == follower or not leaving.warned or leaving.key.kind in SILENT:
+            return self.ended
+        return {**self.ended, _version(leaving.key): leaving}
 
     def _without(self, key: DeadlineKey) -> "Deadlines":
         place = slot(key.kind, key.occurrence)
         known = self.live.get(place)
         if known is None or known.key.due_version != key.due_version:
             return self
-        return Deadlines({other: d for other, d in self.live.items() if other != place}, self.versions)
+        live = {other: deadline for other, deadline in self.live.items() if other != place}
+        return Deadlines(live, self.versions, self._remembering(place))
 
     def evolve(self, event: Any, policy_version: int | None = None) -> "Deadlines":
         """Fold one deadline event; total for any order."""
@@ -134,14 +170,6 @@ class Deadlines:
                 return self._without(key)
             case _:
                 raise TypeError(f"not a deadline event: {type(event).__name__}")
-
-
-def passed_unseen(deadline: Deadline | None, now: datetime) -> Changes:
-    """The passing of a limit that is behind `now` and not recorded yet, at the limit's own instant; else nothing."""
-    if deadline is None or deadline.passed or now < deadline.limit.at:
-        return []
-    passed = DeadlinePassed(key=deadline.key, limit=deadline.limit)
-    return [Change(passed, occurred_at=deadline.limit.at, policy_version=deadline.policy_version)]
 
 
 def evolve_deadlines(state: Any, recorded: Recorded[Any]) -> Any:

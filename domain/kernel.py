@@ -17,7 +17,7 @@ C_co = TypeVar("C_co", bound=Command, covariant=True)
 E_co = TypeVar("E_co", bound=Event, covariant=True)
 S = TypeVar("S")
 
-SYSTEM_SOURCES = frozenset({"timekeeper", "warning"})
+SYSTEM_SOURCES = frozenset({"timekeeper", "warning", "audit"})
 
 
 class Refused(Exception):
@@ -186,6 +186,19 @@ def folding(table: Mapping[type[Event], Callable[[Any, Recorded[Any]], Any]]) ->
         return table[type(recorded.data)](state, recorded)
 
     return evolve
+
+
+class _HasStatus(Protocol):
+    @property
+    def status(self) -> str: ...
+
+
+def require_status(state: _HasStatus, request: Request[Any], *allowed: str) -> None:
+    """Refuse an act that the subject's status does not allow."""
+    if state.status not in allowed:
+        raise NotNow(
+            f"{request.subject} is {state.status}; {type(request.data).__name__} needs it to be {' or '.join(allowed)}"
+        )
 
 
 def changes(*events: Event | Change | None) -> Changes:

@@ -4,12 +4,10 @@ Read with `obligation_opening` (how it comes into being) and `obligation_state` 
 missed is derived from `DeadlinePassed`.
 """
 
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from contracts.assignment import Verdict
-from contracts.deadlines import DeadlinePassed, RecordDeadlineApproached, RecordDeadlinePassed
+from contracts.deadlines import RecordDeadlineApproached, RecordDeadlinePassed
 from contracts.obligation import (
     CONTRACT,
     AcceptObligation,
@@ -41,6 +39,7 @@ from domain.authority import (
     by_known_actor,
     organisation_of,
     programme_of,
+    require_another,
     require_member,
     require_role,
     surroundings,
@@ -57,6 +56,7 @@ from domain.kernel import (
     Request,
     changes,
     dispatch,
+    require_status,
 )
 from domain.obligation_opening import (
     OPENING,
@@ -67,9 +67,10 @@ from domain.obligation_opening import (
     opens,
     unit_of,
 )
-from domain.obligation_state import OWED, Obligation, Status, Submission, evolve
+from domain.obligation_state import OWED, Obligation, Status, evolve
 from domain.organisation import require_unit
-from domain.timeliness import deciding_instant, judge
+from domain.punctual import punctual
+from domain.timeliness import deciding_instant
 
 __all__ = ["DECIDER", "Obligation", "declare", "demand_explanation", "explanation_stream"]
 
@@ -89,19 +90,11 @@ class NotAcceptor(Refused):
 
 
 class SubmitterAccepts(Refused):
-    """Who hands in does not accept."""
-
-
-def _require(state: Obligation, request: Request[Any], allowed: Iterable[Status]) -> None:
-    if state.status not in allowed:
-        raise NotNow(
-            f"{request.subject} is {state.status}; {type(request.data).__name__} needs it to be "
-            f"{' or '.join(sorted(allowed))}"
-        )
+    """Who hands in does not accept, under whichever post (R-091)."""
 
 
 def _configure_due(request: Request[ConfigureDue], state: Obligation, context: Context) -> Changes:
-    _require(state, request, OWED)
+    require_status(state, request, *sorted(OWED))
     require_role(request, context, "coordinating_office", "director")
     limit = limit_from(request.data.due)
     open_now = state.status == "undated" and opens(state.opens_at, limit, context.now)
@@ -113,13 +106,13 @@ def _configure_due(request: Request[ConfigureDue], state: Obligation, context: C
 
 
 def _open(request: Request[OpenObligation], state: Obligation, context: Context) -> Changes:
-    _require(state, request, ("undated", "scheduled"))
+    require_status(state, request, "undated", "scheduled")
     require_role(request, context, "coordinating_office", "director", "assigner")
-    return changes(ObligationOpened())
+    return changes(ObligationOpened(), *state.deadlines.end("superseded", "obligation_opening"))
 
 
 def _set_owner(request: Request[SetOwner], state: Obligation, context: Context) -> Changes:
-    _require(state, request, OWED)
+    require_status(state, request, *sorted(OWED))
     roles = ("director",) if state.unit is not None else ("coordinating_office", "director")
     require_role(request, context, *roles)
     data, organisation = request.data, organisation_of(request, context)
@@ -141,7 +134,7 @@ def _decides(request: Request[Any], context: Context) -> tuple[datetime, bool]:
 
 
 def _submit(request: Request[SubmitObligation], state: Obligation, context: Context) -> Changes:
-    _require(state, request, OWED)
+    require_status(state, request, *sorted(OWED))
     _require_owner(request, state, "handing in")
     data = request.data
     if state.duty.kind == "mandatory_product" and data.document is None:
@@ -155,17 +148,23 @@ def _submit(request: Request[SubmitObligation], state: Obligation, context: Cont
         decides_at=decides_at,
         late_entry=late_entry,
     )
-    return changes(submitted, state.deadlines.meet("obligation_due", decides_at))
+    return changes(submitted, *_handed_in(state, decides_at))
 
 
 def _nothing(request: Request[DeclareNothingToReport], state: Obligation, context: Context) -> Changes:
-    _require(state, request, OWED)
+    require_status(state, request, *sorted(OWED))
     _require_owner(request, state, "declaring that there is nothing to report")
     decides_at, late_entry = _decides(request, context)
     declared = NothingToReportDeclared(
         submission=state.submissions + 1, note=request.data.note, decides_at=decides_at, late_entry=late_entry
     )
-    return changes(declared, state.deadlines.meet("obligation_due", decides_at))
+    return changes(declared, *_handed_in(state, decides_at))
+
+
+def _handed_in(state: Obligation, decides_at: datetime) -> Changes:
+    """The limit is met if this came in time; for what came early the window need not open any more (appendix 3.2)."""
+    met = state.deadlines.meet("obligation_due", decides_at)
+    return changes(met, *state.deadlines.end("superseded", "obligation_opening"))
 
 
 def _require_acceptor(request: Request[Any], state: Obligation, context: Context) -> None:
@@ -180,49 +179,25 @@ def _require_acceptor(request: Request[Any], state: Obligation, context: Context
     )
 
 
-def _verdict(submission: Submission, state: Obligation) -> Verdict:
-    at = submission.decides_at
-    return Verdict(
-        decided_at=at,
-        late_entry=submission.late_entry,
-        against_original=judge(at, state.original.at if state.original else None),
-        against_current=judge(at, state.current.at if state.current else None),
-    )
-
-
-def _settled(state: Obligation, reason: str | None, now: datetime) -> Changes:
-    """The end of the limit in force. One that passed unseen is recorded first, so a slow timekeeper hides nothing."""
-    due = state.deadlines.get("obligation_due")
-    if due is None:
-        return []
-    late = now >= due.limit.at
-    passing = [Change(DeadlinePassed(key=due.key, limit=due.limit), occurred_at=due.limit.at)]
-    ended = state.deadlines.cancel(reason or ("late_completion" if late else "completed"))
-    return [*(passing if late and not due.passed else ()), *changes(*ended)]
-
-
 def _accept(request: Request[AcceptObligation], state: Obligation, context: Context) -> Changes:
-    _require(state, request, ("submitted",))
+    require_status(state, request, "submitted")
     _require_acceptor(request, state, context)
     submission = state.submission
     if submission is None:
         raise NotNow(f"{request.subject} holds no submission to accept")
-    if submission.post == request.actor.post:
-        raise SubmitterAccepts(
-            f"post '{request.actor.post}' handed {request.subject} in; another post accepts it", field="actorpost"
-        )
+    require_another(request, context, submission.post, (submission.at, submission.decides_at), SubmitterAccepts)
     accepted = ObligationAccepted(
         submission=submission.number,
         submitter=submission.post,
-        verdict=_verdict(submission, state),
-        first_submission_verdict=_verdict(state.first or submission, state),
+        verdict=submission.verdict(state.original, state.current),
+        first_submission_verdict=(state.first or submission).verdict(state.original, state.current),
         note=request.data.note,
     )
-    return [Change(accepted), *_settled(state, None, context.now)]
+    return [Change(accepted), *state.deadlines.end("late_completion" if state.overdue else "completed")]
 
 
 def _return(request: Request[ReturnObligation], state: Obligation, context: Context) -> Changes:
-    _require(state, request, ("submitted",))
+    require_status(state, request, "submitted")
     _require_acceptor(request, state, context)
     returned = ObligationReturned(submission=state.submissions, reason=request.data.reason)
     if state.current is None or state.deadlines.get("obligation_due") is not None:
@@ -233,7 +208,7 @@ def _return(request: Request[ReturnObligation], state: Obligation, context: Cont
 
 
 def _consolidate(request: Request[ConsolidateObligation], state: Obligation, context: Context) -> Changes:
-    _require(state, request, ("accepted",))
+    require_status(state, request, "accepted")
     _require_acceptor(request, state, context)
     target = context.load(f"obligation/{request.programme}/{request.data.consolidated_in}")
     issued = isinstance(target, Obligation) and target.status in _IN_HAND
@@ -241,23 +216,23 @@ def _consolidate(request: Request[ConsolidateObligation], state: Obligation, con
 
 
 def _forward(request: Request[ForwardObligation], state: Obligation, context: Context) -> Changes:
-    _require(state, request, ("consolidated",))
+    require_status(state, request, "consolidated")
     _require_acceptor(request, state, context)
     require_unit(organisation_of(request, context), request.data.addressee, context.now, "data.addressee")
     return changes(ObligationForwarded(addressee=request.data.addressee))
 
 
 def _correct(request: Request[CorrectObligation], state: Obligation, context: Context) -> Changes:
-    _require(state, request, ("accepted", "consolidated", "forwarded"))
+    require_status(state, request, "accepted", "consolidated", "forwarded")
     _require_owner(request, state, "correcting")
     data = request.data
     return changes(ObligationCorrected(correction=state.correction + 1, document=data.document, reason=data.reason))
 
 
 def _waive(request: Request[WaiveObligation], state: Obligation, context: Context) -> Changes:
-    _require(state, request, (*OWED, "submitted"))
+    require_status(state, request, *sorted(OWED), "submitted")
     require_role(request, context, "director", "coordinating_office")
-    return [Change(ObligationWaived(reason=request.data.reason)), *_settled(state, "waived", context.now)]
+    return [Change(ObligationWaived(reason=request.data.reason)), *state.deadlines.end("waived")]
 
 
 def _approached(request: Request[RecordDeadlineApproached], state: Obligation, context: Context) -> Changes:
@@ -265,7 +240,10 @@ def _approached(request: Request[RecordDeadlineApproached], state: Obligation, c
 
 
 def _passed(request: Request[RecordDeadlinePassed], state: Obligation, context: Context) -> Changes:
-    return record_passing(request, state.deadlines, context.now)
+    found = record_passing(request, state.deadlines, context.now)
+    if found and request.data.key.kind == "obligation_opening" and state.status in ("undated", "scheduled"):
+        found.append(Change(ObligationOpened(), occurred_at=found[0].occurred_at))
+    return found
 
 
 def _reads(request: Request[Any]) -> tuple[str, ...]:
@@ -292,4 +270,6 @@ _LATER: dict[Any, Any] = {
     RecordDeadlinePassed: _passed,
 }
 
-DECIDER = Decider(CONTRACT, Obligation, dispatch(CONTRACT.name, OPENING, _LATER), evolve, reads=_reads)
+DECIDER = Decider(
+    CONTRACT, Obligation, punctual(dispatch(CONTRACT.name, OPENING, _LATER), evolve), evolve, reads=_reads
+)

@@ -72,30 +72,54 @@ def declare(
     stream: str | None = None,
     occurred_at: datetime | None = None,
 ) -> Changes:
-    """The events that call an obligation into being: declared, its limit set, its window opened when it is time.
+    """The events that call an obligation into being: declared, its limit set, its window opened or timed to open.
 
-    `opens_at` None opens a dated one at once and leaves an undated one as it is. `stream` None is the subject. UTC.
+    `opens_at` None opens a dated one at once and leaves an undated one as it is; later than `now` it is a deadline that
+    opens the window. What is ready before is handed in before (appendix 3.2). `stream` None is the subject. UTC.
     """
     found: Changes = [Change(ObligationDeclared(duty=duty, limit=limit, opens_at=opens_at, reason=reason))]
     if limit is not None:
         found.append(due_scheduled(Deadlines(), limit, programme, now))
     if opens(opens_at, limit, now):
         found.append(Change(ObligationOpened()))
+    elif opens_at is not None:
+        found.append(Change(Deadlines().schedule("obligation_opening", _opening(opens_at))))
     return [replace(change, stream=stream, occurred_at=occurred_at) for change in found]
 
 
-def explanation_stream(programme: str, about: str) -> str:
-    """Where the explanation owed for a task or report lies: one stream a subject."""
+def _opening(at: datetime) -> Limit:
+    return Limit(at=at, boundary="before", named=local_date(at).isoformat())
+
+
+def explanation_stream(programme: str, about: str, occurrence: int = 1) -> str:
+    """Where an explanation owed for a task or report lies: the first, or a later one with its number in the code."""
     aggregate, code = about.split("/", 1)[0], about.rsplit("/", 1)[-1]
-    return f"obligation/{programme}/{fitting(f'EX{aggregate[0].upper()}-{code}')}"
+    again = f"-{occurrence}" if occurrence > 1 else ""
+    return f"obligation/{programme}/{fitting(f'EX{aggregate[0].upper()}-{code}{again}')}"
 
 
-def demand_explanation(request: Request[Any], subject: Subject, context: Context, reason: str) -> tuple[str, Changes]:
-    """The stream of the explanation owed for the subject, and the events that open it unless it exists (R-157)."""
-    stream = explanation_stream(request.programme, request.subject)
-    if context.load(stream) is not None:
-        return stream, []
-    return stream, _explanation(request, request.subject, subject, context, reason, stream)
+def demand_explanation(
+    request: Request[Any], subject: Subject, context: Context, reason: str, late_since: datetime | None = None
+) -> tuple[str, Changes]:
+    """The stream of the explanation owed for the request's subject, and the events that open it (R-157).
+
+    None open when one covers it already: one that is still owed or, for a limit that passed at `late_since` (UTC), one that
+    was settled after it.
+    """
+    occurrence, about = 1, request.subject
+    while True:
+        stream = explanation_stream(request.programme, about, occurrence)
+        known = context.load(stream)
+        if known is None:
+            return stream, _explanation(request, about, subject, context, reason, stream)
+        if known.duty.about == about and _covers(known, late_since):
+            return stream, []
+        occurrence += 1
+
+
+def _covers(explanation: Obligation, late_since: datetime | None) -> bool:
+    settled = explanation.settled_at
+    return settled is None or (late_since is not None and settled >= late_since)
 
 
 def _explanation(
@@ -189,8 +213,6 @@ def _demand_explanation(request: Request[DemandExplanation], state: Obligation |
     if not by_system:
         require_role(request, context, "director", "coordinating_office")
         _require_new(request, state)
-    elif state is not None:
-        return []
     about = request.data.about
     aggregate = about.split("/", 1)[0]
     subject = context.load(about) if aggregate in ("assignment", "obligation") else None
@@ -200,19 +222,24 @@ def _demand_explanation(request: Request[DemandExplanation], state: Obligation |
         if by_system:
             return []
         raise NothingToExplain(f"{about} needs no explanation; name a task or a report", field="data.about")
-    if by_system and not _policy_demands(request.data, subject, programme_of(request, context)):
+    if not by_system:
+        return _explanation(request, about, subject, context, request.data.reason, None)
+    passed = _policy_demands(request.data, subject, programme_of(request, context))
+    if passed is None:
         return []
-    return _explanation(request, about, subject, context, request.data.reason, None)
+    return demand_explanation(replace(request, subject=about), subject, context, request.data.reason, passed.at)[1]
 
 
-def _policy_demands(demand: DemandExplanation, subject: Subject, programme: Programme) -> bool:
-    """Whether the policy the passed limit was scheduled under asks for an explanation (R-157)."""
-    key = demand.key
-    deadline = subject.deadlines.get(key.kind, key.occurrence) if key else None
-    if deadline is None or deadline.key != key or not deadline.passed:
-        return False
+def _policy_demands(demand: DemandExplanation, subject: Subject, programme: Programme) -> Limit | None:
+    """The limit that passed, if the policy it was scheduled under asks for an explanation (R-157).
+
+    It may have ended since: that it passed is enough.
+    """
+    deadline = subject.deadlines.known(demand.key) if demand.key else None
+    if deadline is None or not deadline.passed:
+        return None
     ladder = ladder_of(programme, deadline, subject.category)
-    return ladder is not None and demands_explanation(ladder)
+    return deadline.limit if ladder is not None and demands_explanation(ladder) else None
 
 
 OPENING: dict[Any, Any] = {

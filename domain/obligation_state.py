@@ -4,7 +4,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from contracts.assignment import Verdict
 from contracts.limits import Limit
 from contracts.obligation import (
     DueConfigured,
@@ -23,6 +22,7 @@ from contracts.obligation import (
 )
 from domain.deadlines import DEADLINE_FOLD, Deadlines
 from domain.kernel import Recorded, folding
+from domain.submissions import Submission
 
 Status = Literal["undated", "scheduled", "open", "submitted", "accepted", "consolidated", "forwarded", "waived"]
 OWED: frozenset[Status] = frozenset({"undated", "scheduled", "open"})
@@ -30,19 +30,11 @@ SETTLED: frozenset[Status] = frozenset({"accepted", "consolidated", "forwarded",
 
 
 @dataclass(frozen=True, slots=True)
-class Submission:
-    """What was handed in: its number, by whom, and the instant that decides its timeliness (R-347). UTC."""
-
-    number: int
-    post: str
-    unit: str
-    decides_at: datetime
-    late_entry: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Obligation:
-    """The state of one obligation stream. `submission` is pending or accepted, `first` the first ever (R-182)."""
+    """The state of one obligation stream. `submission` is pending or accepted, `first` the first ever (R-182).
+
+    `settled_at` is when the log recorded that it was accepted or waived. UTC.
+    """
 
     code: str
     duty: Duty
@@ -54,8 +46,7 @@ class Obligation:
     submissions: int = 0
     submission: Submission | None = None
     first: Submission | None = None
-    verdict: Verdict | None = None
-    first_verdict: Verdict | None = None
+    settled_at: datetime | None = None
     correction: int = 1
     consolidated_in: str | None = None
     deadlines: Deadlines = field(default_factory=Deadlines)
@@ -66,10 +57,15 @@ class Obligation:
         return self.status not in SETTLED
 
     @property
+    def overdue(self) -> bool:
+        """Whether the limit in force has passed, handed in since or not."""
+        due = self.deadlines.get("obligation_due")
+        return due is not None and due.passed
+
+    @property
     def missed(self) -> bool:
         """Whether nothing came in before the limit (derived from `DeadlinePassed`, never set by hand)."""
-        due = self.deadlines.get("obligation_due")
-        return self.status in OWED and due is not None and due.passed
+        return self.status in OWED and self.overdue
 
     @property
     def unit(self) -> str | None:
@@ -124,15 +120,16 @@ def _on_submitted(
     state: Obligation, recorded: Recorded[ObligationSubmitted] | Recorded[NothingToReportDeclared]
 ) -> Obligation:
     data, actor = recorded.data, recorded.actor
-    handed_in = Submission(data.submission, actor.post, actor.unit, data.decides_at, data.late_entry)
+    handed_in = Submission(
+        data.submission, actor.post, actor.unit, recorded.occurred_at, data.decides_at, data.late_entry
+    )
     return replace(
         state, status="submitted", submissions=data.submission, submission=handed_in, first=state.first or handed_in
     )
 
 
 def _on_accepted(state: Obligation, recorded: Recorded[ObligationAccepted]) -> Obligation:
-    data = recorded.data
-    return replace(state, status="accepted", verdict=data.verdict, first_verdict=data.first_submission_verdict)
+    return replace(state, status="accepted", settled_at=recorded.recorded_at)
 
 
 def _on_returned(state: Obligation, recorded: Recorded[ObligationReturned]) -> Obligation:
@@ -152,7 +149,7 @@ def _on_corrected(state: Obligation, recorded: Recorded[ObligationCorrected]) ->
 
 
 def _on_waived(state: Obligation, recorded: Recorded[ObligationWaived]) -> Obligation:
-    return replace(state, status="waived")
+    return replace(state, status="waived", settled_at=recorded.recorded_at)
 
 
 _FOLD: dict[Any, Any] = {

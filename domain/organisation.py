@@ -1,7 +1,11 @@
-"""Organisation: who exists, who sits where, who may decide what, and when (R-089, R-090, R-262, R-288)."""
+"""Organisation: who exists, who sits where, who may decide what, and when (R-089, R-090, R-262, R-288).
 
-from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+Every command but the first is given to the posts that hold GRANT-AUTHORITY: the registration names the first of them, they
+grant it further like any other authority, and one is always left. Read with `organisation_state`.
+"""
+
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from contracts.organisation import (
@@ -25,27 +29,19 @@ from contracts.organisation import (
     UnitDissolved,
     UnitEstablished,
 )
-from domain.calendar import local_date
-from domain.kernel import (
-    AlreadyExists,
-    Changes,
-    Context,
-    Decider,
-    Recorded,
-    Refused,
-    Request,
-    changes,
-    dispatch,
-    folding,
+from domain.calendar import local_date, local_midnight
+from domain.kernel import AlreadyExists, Changes, Context, Decider, Handler, Refused, Request, changes, dispatch
+from domain.organisation_state import (
+    GRANT_AUTHORITY,
+    Organisation,
+    UnknownPost,
+    UnknownUnit,
+    evolve,
+    require_post,
+    require_unit,
 )
 
-
-class UnknownUnit(Refused):
-    """The organisation has no such unit at that moment."""
-
-
-class UnknownPost(Refused):
-    """The organisation has no such post at that moment."""
+__all__ = ["DECIDER", "GRANT_AUTHORITY", "Organisation", "UnknownPost", "UnknownUnit", "require_post", "require_unit"]
 
 
 class UnknownGrant(Refused):
@@ -68,108 +64,79 @@ class PeriodInverted(Refused):
     """The end of a period lies before its start."""
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """A unit with its validity; `valid_to` is the first day without it."""
-
-    code: str
-    name_vi: str
-    kind: str
-    parent: str | None
-    valid_from: date
-    valid_to: date | None = None
-    successors: tuple[str, ...] = ()
-
-    def valid_on(self, day: date) -> bool:
-        """Whether the unit exists on a local day; `valid_to` is the first day without it."""
-        return self.valid_from <= day and (self.valid_to is None or day < self.valid_to)
+class NotAdministrator(Refused):
+    """The organisation is changed by posts that hold GRANT-AUTHORITY (R-288)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Holding:
-    """Who held a post, by pseudonym, and when."""
-
-    person: str
-    valid_from: date
-    valid_to: date | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Post:
-    """A post of a unit with all who held it."""
-
-    code: str
-    unit: str
-    head: bool
-    established_at: datetime
-    abolished_at: datetime | None = None
-    holdings: tuple[Holding, ...] = ()
-
-    @property
-    def holder(self) -> str | None:
-        """The present holder's pseudonym."""
-        return self.holdings[-1].person if self.holdings and self.holdings[-1].valid_to is None else None
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """An authority given to a post."""
-
-    code: str
-    post: str
-    authority: str
-    programme: str | None
-    valid_from: date
-    valid_to: date | None
-    revoked_at: datetime | None = None
-
-    def in_force(self, at: datetime) -> bool:
-        """Whether the grant covers an instant; the day `valid_to` still counts."""
-        if self.revoked_at is not None and at >= self.revoked_at:
-            return False
-        day = local_date(at)
-        return self.valid_from <= day and (self.valid_to is None or day <= self.valid_to)
-
-
-@dataclass(frozen=True, slots=True)
-class Organisation:
-    """The state of one organisation stream."""
-
-    code: str
-    kind: str
-    units: dict[str, Unit] = field(default_factory=dict)
-    posts: dict[str, Post] = field(default_factory=dict)
-    grants: dict[str, Grant] = field(default_factory=dict)
-
-    def head_of(self, unit: str | None) -> str | None:
-        """The head post of a unit, None when it has none."""
-        return next((p.code for p in self.posts.values() if p.unit == unit and p.head and not p.abolished_at), None)
-
-
-def require_unit(organisation: Organisation, unit: str, at: datetime, field_name: str) -> Unit:
-    """The unit, refused when it does not exist on the local day of `at`."""
-    known = organisation.units.get(unit)
-    if known is None:
-        raise UnknownUnit(f"unit '{unit}' is not known in organisation {organisation.code}", field=field_name)
-    if not known.valid_on(local_date(at)):
-        successors = f"; its work goes on in {', '.join(known.successors)}" if known.successors else ""
-        raise UnknownUnit(f"unit '{unit}' does not exist on {local_date(at)}{successors}", field=field_name)
-    return known
-
-
-def require_post(organisation: Organisation, post: str, field_name: str) -> Post:
-    """The post, refused when it does not exist or was abolished."""
-    known = organisation.posts.get(post)
-    if known is None or known.abolished_at is not None:
-        raise UnknownPost(f"post '{post}' does not exist in organisation {organisation.code}", field=field_name)
-    return known
+class LastAdministrator(Refused):
+    """Somebody always holds GRANT-AUTHORITY."""
 
 
 def _register(request: Request[RegisterOrganisation], state: Organisation | None, context: Context) -> Changes:
     if state is not None:
         raise AlreadyExists(f"{request.subject} is registered already")
     data = request.data
-    return changes(OrganisationRegistered(name_vi=data.name_vi, name_en=data.name_en, kind=data.kind))
+    administrators = data.administrators or (request.actor.post,)
+    return changes(
+        OrganisationRegistered(
+            name_vi=data.name_vi, name_en=data.name_en, kind=data.kind, administrators=administrators
+        )
+    )
+
+
+def _by_administrator(handler: Handler) -> Handler:
+    """A handler for posts that hold GRANT-AUTHORITY when they act and still when it is recorded.
+
+    Until the first of them is established the organisation is being set up: the posts named at registration act for it
+    though they do not exist yet.
+    """
+
+    def checked(request: Request[Any], state: Organisation, context: Context) -> Changes:
+        actor = request.actor
+        if actor.post in state.posts or _administrators(state, context.now):
+            post = require_post(state, actor.post, "actorpost")
+            if post.unit != actor.unit:
+                raise UnknownPost(
+                    f"post '{post.code}' belongs to unit '{post.unit}', not '{actor.unit}'", field="actorunit"
+                )
+            require_unit(state, post.unit, request.occurred_at, "actorunit")
+        if not all(state.holds(actor.post, GRANT_AUTHORITY, None, at) for at in (request.occurred_at, context.now)):
+            raise NotAdministrator(
+                f"{type(request.data).__name__} needs a post that holds {GRANT_AUTHORITY} in organisation {state.code}; "
+                f"post '{actor.post}' does not",
+                field="actorpost",
+            )
+        return handler(request, state, context)
+
+    return checked
+
+
+def _administrators(state: Organisation, at: datetime, *, lasting: bool = False) -> frozenset[str]:
+    """The posts that can administer the organisation at an instant, or from then on: they exist, and so does their unit."""
+    known = (state.posts[post] for post in _entitled(state, at, lasting=lasting) if post in state.posts)
+    return frozenset(
+        post.code for post in known if post.abolished_at is None and state.units[post.unit].valid_on(local_date(at))
+    )
+
+
+def _entitled(state: Organisation, at: datetime, *, lasting: bool) -> set[str]:
+    """The posts granted the authority for the whole organisation, whether they exist yet or not."""
+    return {
+        grant.post
+        for grant in state.grants.values()
+        if grant.authority == GRANT_AUTHORITY and grant.programme is None and grant.in_force(at)
+        if grant.valid_to is None or not lasting
+    }
+
+
+def _require_one_left(before: Organisation, after: Organisation, at: datetime, field: str) -> None:
+    """Refuse to take GRANT-AUTHORITY from its last lasting holder: nobody could give it to anyone again."""
+    if _administrators(after, at, lasting=True):
+        return
+    if _administrators(before, at, lasting=True) or not _entitled(after, at, lasting=True):
+        raise LastAdministrator(
+            f"nobody would hold {GRANT_AUTHORITY} any more; grant it to another post first", field=field
+        )
 
 
 def _establish_unit(request: Request[EstablishUnit], state: Organisation, context: Context) -> Changes:
@@ -191,6 +158,8 @@ def _dissolve_unit(request: Request[DissolveUnit], state: Organisation, context:
     for successor in data.successors:
         if successor not in state.units or successor == data.unit:
             raise UnknownUnit(f"successor unit '{successor}' is not known", field="data.successors")
+    gone = replace(state, units={**state.units, unit.code: replace(unit, valid_to=data.valid_to)})
+    _require_one_left(state, gone, max(context.now, local_midnight(data.valid_to)), "data.unit")
     return changes(UnitDissolved(**data.model_dump()))
 
 
@@ -205,7 +174,9 @@ def _establish_post(request: Request[EstablishPost], state: Organisation, contex
 
 
 def _abolish_post(request: Request[AbolishPost], state: Organisation, context: Context) -> Changes:
-    require_post(state, request.data.post, "data.post")
+    post = require_post(state, request.data.post, "data.post")
+    gone = replace(state, posts={**state.posts, post.code: replace(post, abolished_at=request.occurred_at)})
+    _require_one_left(state, gone, context.now, "data.post")
     return changes(PostAbolished(post=request.data.post, reason=request.data.reason))
 
 
@@ -243,86 +214,22 @@ def _revoke(request: Request[RevokeAuthority], state: Organisation, context: Con
     grant = state.grants.get(request.data.grant)
     if grant is None or grant.revoked_at is not None:
         raise UnknownGrant(f"grant '{request.data.grant}' is not in force", field="data.grant")
+    without = {code: other for code, other in state.grants.items() if code != grant.code}
+    _require_one_left(state, replace(state, grants=without), context.now, "data.grant")
     return changes(
         AuthorityRevoked(grant=grant.code, post=grant.post, authority=grant.authority, reason=request.data.reason)
     )
 
 
-def _on_registered(state: Organisation | None, recorded: Recorded[OrganisationRegistered]) -> Organisation:
-    return Organisation(code=recorded.code, kind=recorded.data.kind)
-
-
-def _on_unit(state: Organisation, recorded: Recorded[UnitEstablished]) -> Organisation:
-    data = recorded.data
-    unit = Unit(data.unit, data.name_vi, data.kind, data.parent, data.valid_from)
-    return replace(state, units={**state.units, data.unit: unit})
-
-
-def _on_dissolved(state: Organisation, recorded: Recorded[UnitDissolved]) -> Organisation:
-    data = recorded.data
-    unit = replace(state.units[data.unit], valid_to=data.valid_to, successors=data.successors)
-    return replace(state, units={**state.units, data.unit: unit})
-
-
-def _on_post(state: Organisation, recorded: Recorded[PostEstablished]) -> Organisation:
-    data = recorded.data
-    post = Post(data.post, data.unit, data.head, recorded.occurred_at)
-    return replace(state, posts={**state.posts, data.post: post})
-
-
-def _on_abolished(state: Organisation, recorded: Recorded[PostAbolished]) -> Organisation:
-    post = state.posts[recorded.data.post]
-    day = local_date(recorded.occurred_at)
-    holdings = tuple(h if h.valid_to else replace(h, valid_to=day) for h in post.holdings)
-    gone = replace(post, abolished_at=recorded.occurred_at, holdings=holdings)
-    return replace(state, posts={**state.posts, post.code: gone})
-
-
-def _on_appointed(state: Organisation, recorded: Recorded[HolderAppointed]) -> Organisation:
-    data = recorded.data
-    post = state.posts[data.post]
-    held = replace(post, holdings=(*post.holdings, Holding(data.person, data.valid_from)))
-    return replace(state, posts={**state.posts, post.code: held})
-
-
-def _on_released(state: Organisation, recorded: Recorded[HolderReleased]) -> Organisation:
-    post = state.posts[recorded.data.post]
-    last = replace(post.holdings[-1], valid_to=recorded.data.valid_to)
-    return replace(state, posts={**state.posts, post.code: replace(post, holdings=(*post.holdings[:-1], last))})
-
-
-def _on_granted(state: Organisation, recorded: Recorded[AuthorityGranted]) -> Organisation:
-    data = recorded.data
-    grant = Grant(data.grant, data.post, data.authority, data.within_programme, data.valid_from, data.valid_to)
-    return replace(state, grants={**state.grants, data.grant: grant})
-
-
-def _on_revoked(state: Organisation, recorded: Recorded[AuthorityRevoked]) -> Organisation:
-    grant = replace(state.grants[recorded.data.grant], revoked_at=recorded.occurred_at)
-    return replace(state, grants={**state.grants, grant.code: grant})
-
-
 _OPENING: dict[Any, Any] = {RegisterOrganisation: _register}
 _LATER: dict[Any, Any] = {
-    EstablishUnit: _establish_unit,
-    DissolveUnit: _dissolve_unit,
-    EstablishPost: _establish_post,
-    AbolishPost: _abolish_post,
-    AppointHolder: _appoint,
-    ReleaseHolder: _release,
-    GrantAuthority: _grant,
-    RevokeAuthority: _revoke,
+    EstablishUnit: _by_administrator(_establish_unit),
+    DissolveUnit: _by_administrator(_dissolve_unit),
+    EstablishPost: _by_administrator(_establish_post),
+    AbolishPost: _by_administrator(_abolish_post),
+    AppointHolder: _by_administrator(_appoint),
+    ReleaseHolder: _by_administrator(_release),
+    GrantAuthority: _by_administrator(_grant),
+    RevokeAuthority: _by_administrator(_revoke),
 }
-_FOLD: dict[Any, Any] = {
-    OrganisationRegistered: _on_registered,
-    UnitEstablished: _on_unit,
-    UnitDissolved: _on_dissolved,
-    PostEstablished: _on_post,
-    PostAbolished: _on_abolished,
-    HolderAppointed: _on_appointed,
-    HolderReleased: _on_released,
-    AuthorityGranted: _on_granted,
-    AuthorityRevoked: _on_revoked,
-}
-
-DECIDER = Decider(CONTRACT, Organisation, dispatch(CONTRACT.name, _OPENING, _LATER), folding(_FOLD))
+DECIDER = Decider(CONTRACT, Organisation, dispatch(CONTRACT.name, _OPENING, _LATER), evolve)

@@ -14,6 +14,7 @@ from contracts.phase import (
     MissingProduct,
     NilReturnDeclared,
     PhaseClosed,
+    PhaseFollowed,
     PhaseOpened,
     PhasePlanned,
     PhaseReviewSignedOff,
@@ -39,7 +40,7 @@ class Phase:
     end_year: int | None = None
     end_limit: Limit | None = None
     needs_review_of: str | None = None
-    duties_in_text: bool = True
+    followed_by: str | None = None
     opened_on: date | None = None
     review_missing: bool = False
     missing_review_reason: str | None = None
@@ -88,8 +89,11 @@ def _on_planned(state: Phase | None, recorded: Recorded[PhasePlanned]) -> Phase:
         end_year=data.end_year,
         end_limit=data.end_limit,
         needs_review_of=data.needs_review_of,
-        duties_in_text=data.duties_in_text,
     )
+
+
+def _on_followed(state: Phase, recorded: Recorded[PhaseFollowed]) -> Phase:
+    return replace(state, followed_by=recorded.data.by)
 
 
 def _on_opened(state: Phase, recorded: Recorded[PhaseOpened]) -> Phase:
@@ -158,6 +162,7 @@ _FOLD: dict[Any, Any] = {
     **DEADLINE_FOLD,
     DeadlinePassed: _on_passed,
     PhasePlanned: _on_planned,
+    PhaseFollowed: _on_followed,
     PhaseOpened: _on_opened,
     PhaseReviewStarted: _on_review_started,
     PhaseReviewSignedOff: _on_review_signed,

@@ -1,5 +1,8 @@
 """Programme: registered, issued, defined in versions; its regimes call their reports into being (groups A, H, K).
 
+A programme is registered by a post that holds GRANT-AUTHORITY; its director issues and closes it and names its roles;
+director and coordinating office define and amend the rest.
+
 A regime's timer is a deadline of the programme's stream (`report_period`): when it passes, the obligations of that period
 are declared for every submitter and the next timer is set. So one mechanism, the deadline, drives reports too.
 """
@@ -36,7 +39,7 @@ from contracts.programme import (
     RolesAssigned,
     SettingsChanged,
 )
-from domain.authority import by_known_actor, organisation_of, require_role
+from domain.authority import by_known_actor, organisation_of, require_administrator, require_role
 from domain.deadlines import DEADLINE_FOLD, record_approach
 from domain.escalation import rung_at_limit, sign
 from domain.kernel import (
@@ -55,6 +58,7 @@ from domain.kernel import (
 )
 from domain.organisation import Organisation, require_post, require_unit
 from domain.programme_state import Programme, ProgrammeIsClosed, Regime
+from domain.punctual import punctual
 from domain.regimes import next_period_timer, report_period_passed
 
 
@@ -107,6 +111,7 @@ def _check_policy(policy: Any, expected: int) -> None:
 def _register(request: Request[RegisterProgramme], state: Programme | None, context: Context) -> Changes:
     if state is not None:
         raise AlreadyExists(f"{request.subject} is registered already")
+    require_administrator(request, context)
     data, organisation = request.data, organisation_of(request, context)
     _check_roles(data.roles, organisation)
     if not {"coordinating_office", "director"} & {holding.role for holding in data.roles}:
@@ -159,7 +164,8 @@ def _resolve_conflict(request: Request[ResolveBasisConflict], state: Programme, 
 
 
 def _assign_roles(request: Request[AssignRoles], state: Programme, context: Context) -> Changes:
-    require_role(request, context, "director", "coordinating_office")
+    if request.actor.post not in state.roles.get("director", ()):
+        require_administrator(request, context)  # the office proposes who decides; it does not say so itself (R-091)
     _check_roles(request.data.roles, organisation_of(request, context))
     return changes(RolesAssigned(roles=request.data.roles, reason=request.data.reason))
 
@@ -204,7 +210,7 @@ def _define_indicator(request: Request[DefineIndicator], state: Programme, conte
 
 def _close(request: Request[CloseProgramme], state: Programme, context: Context) -> Changes:
     require_role(request, context, "director")
-    return changes(ProgrammeClosed(reason=request.data.reason), *state.deadlines.cancel("closed"))
+    return changes(ProgrammeClosed(reason=request.data.reason), *state.deadlines.end("closed"))
 
 
 def _while_running(handler: Handler) -> Handler:
@@ -318,10 +324,11 @@ _FOLD: dict[Any, Any] = {
     **DEADLINE_FOLD,
 }
 
+_evolve = folding(_FOLD)
 DECIDER = Decider(
     CONTRACT,
     Programme,
-    dispatch(CONTRACT.name, _OPENING, _LATER),
-    folding(_FOLD),
+    punctual(dispatch(CONTRACT.name, _OPENING, _LATER), _evolve),
+    _evolve,
     reads=lambda request: (f"organisation/{request.organisation}",),
 )

@@ -44,18 +44,19 @@ from domain.kernel import (
     Context,
     Decider,
     NoSuchStream,
-    NotNow,
     Refused,
     Request,
     changes,
     dispatch,
     only_system,
+    require_status,
 )
 from domain.limits import shift
 from domain.obligation_opening import demand_explanation
 from domain.obligation_state import Obligation
 from domain.organisation import Organisation
 from domain.programme_state import Programme
+from domain.punctual import folded
 from domain.warning_state import OPEN, Status, Warned, evolve, stream_of
 
 
@@ -68,7 +69,11 @@ def _kind(key: DeadlineKey, subject: Subject, early: bool) -> WarningKind:
         return "early"
     if isinstance(subject, Obligation):
         return "missed_milestone" if subject.duty.kind == "phase_milestone" else "missed_report"
-    kinds: dict[str, WarningKind] = {"assignment_milestone": "missed_milestone", "progress_update_due": "stale"}
+    kinds: dict[str, WarningKind] = {
+        "assignment_milestone": "missed_milestone",
+        "progress_update_due": "stale",
+        "work_start_due": "stale",
+    }
     return kinds.get(key.kind, "overdue")
 
 
@@ -76,9 +81,9 @@ def _raise(request: Request[RaiseWarning], state: Warned | None, context: Contex
     only_system(request)
     data = request.data
     subject: Subject | None = context.load(data.about)
-    deadline = subject.deadlines.get(data.key.kind, data.key.occurrence) if subject else None
-    if subject is None or deadline is None or deadline.key != data.key:
-        return []  # met, moved or cancelled meanwhile: too late
+    deadline = subject.deadlines.known(data.key) if subject else None
+    if subject is None or deadline is None:
+        return []  # no rung of this limit was ever reached
     programme = programme_of(request, context)
     ladder = ladder_of(programme, deadline, subject.category)
     if ladder is None:
@@ -190,13 +195,6 @@ def _delivered(request: Request[RecordDelivery], state: Warned, context: Context
     return changes(WarningDelivered(level=data.level, notices=data.notices))
 
 
-def _require(state: Warned, request: Request[Any], *allowed: Status) -> None:
-    if state.status not in allowed:
-        raise NotNow(
-            f"{request.subject} is {state.status}; {type(request.data).__name__} needs it to be {' or '.join(allowed)}"
-        )
-
-
 def _require_answerer(request: Request[Any], state: Warned, context: Context) -> None:
     if request.source in SYSTEM_SOURCES or request.actor.post in state.reached:
         return
@@ -210,7 +208,7 @@ def _require_answerer(request: Request[Any], state: Warned, context: Context) ->
 
 
 def _acknowledge(request: Request[AcknowledgeWarning], state: Warned, context: Context) -> Changes:
-    _require(state, request, "delivered")
+    require_status(state, request, "delivered")
     if request.actor.post not in state.reached:
         raise NotRecipient(f"{request.subject} went to {', '.join(sorted(state.reached))}", field="actorpost")
     return changes(WarningAcknowledged(level=state.level))
@@ -219,12 +217,12 @@ def _acknowledge(request: Request[AcknowledgeWarning], state: Warned, context: C
 def _respond(request: Request[RecordResponse], state: Warned | None, context: Context) -> Changes:
     if request.source in SYSTEM_SOURCES and (state is None or not state.is_open or state.status == "responded"):
         return []
-    state = _existing(request, state)
+    state, climbed = _climbed_unseen(request, _existing(request, state), context)
     if request.source not in SYSTEM_SOURCES:
-        _require(state, request, "delivered", "acknowledged")
+        require_status(state, request, "delivered", "acknowledged")
     _require_answerer(request, state, context)
     answered = ResponseRecorded(response=request.data.response, note=request.data.note)
-    return changes(answered, *state.deadlines.cancel("resolved"))
+    return [*climbed, Change(answered), *state.deadlines.end("resolved")]
 
 
 def _existing(request: Request[Any], state: Warned | None) -> Warned:
@@ -237,7 +235,7 @@ def _resolve(request: Request[ResolveWarning], state: Warned | None, context: Co
     if request.source in SYSTEM_SOURCES and (state is None or state.status != "responded"):
         return []
     state = _existing(request, state)
-    _require(state, request, "responded")
+    require_status(state, request, "responded")
     _require_answerer(request, state, context)
     return changes(WarningResolved(note=request.data.note))
 
@@ -247,6 +245,11 @@ def _escalate(request: Request[EscalateWarning], state: Warned, context: Context
     due = state.deadlines.get("warning_response_due")
     if due is None or due.key != request.data.key or not due.passed or state.status in ("responded", *_CLOSED):
         return []
+    return _climb(request, state, due, context)
+
+
+def _climb(request: Request[Any], state: Warned, due: Deadline, context: Context) -> Changes:
+    """One rung up, at the instant the answer was due; what that rung demands, and until when it waits for an answer."""
     programme = programme_of(request, context)
     subject: Subject | None = context.load(state.about)
     policy = programme.policies.get(state.policy_version)
@@ -260,15 +263,35 @@ def _escalate(request: Request[EscalateWarning], state: Warned, context: Context
     climbed = WarningEscalated(level=rung.level, rung=number, act=rung.act, recipients=posts, top=top)
     again = _response_due(state.deadlines, state.limit, ladder, number, programme, state.policy_version)
     step = _effective(due.limit.at, Change(climbed, policy_version=state.policy_version), *again)
-    return [*step, *_explanation(request, rung, subject, state.about, context)]
+    return [*step, *_explanation(request, rung, subject, state, context)]
 
 
-def _explanation(request: Request[Any], rung: Rung, subject: Subject, about: str, context: Context) -> Changes:
-    """The explanation a rung after the limit demands, unless one is owed already (R-157)."""
+def _climbed_unseen(request: Request[Any], state: Warned, context: Context) -> tuple[Warned, Changes]:
+    """The rungs that fell due before the ground of a warning was gone, if nobody recorded them yet (R-131, R-353).
+
+    Only for Sauro's own service: a person who answers a moment after the limit answers the level they were told of.
+    """
+    found: Changes = []
+    while request.source in SYSTEM_SOURCES:
+        due = state.deadlines.get("warning_response_due")
+        if due is None or due.passed or due.limit.at > request.occurred_at:
+            break
+        passing = replace(request, data=RecordDeadlinePassed(key=due.key))
+        step = record_passing(passing, state.deadlines, context.now)
+        step += _climb(request, folded(state, step, request, context, evolve), due, context)
+        state = folded(state, step, request, context, evolve)
+        found += step
+    return state, found
+
+
+def _explanation(request: Request[Any], rung: Rung, subject: Subject, state: Warned, context: Context) -> Changes:
+    """The explanation a rung after the limit demands, unless one covers the same lateness (R-157)."""
+    about = state.about
     explains = isinstance(subject, Obligation) and subject.duty.kind == "explanation"
     if rung.act != "demand_explanation" or explains or about.split("/", 1)[0] not in _EXPLAINED:
         return []
-    return demand_explanation(replace(request, subject=about), subject, context, "the limit passed unanswered")[1]
+    asked, reason = replace(request, subject=about), "the limit passed unanswered"
+    return demand_explanation(asked, subject, context, reason, state.limit.at)[1]
 
 
 _EXPLAINED = frozenset({"assignment", "obligation"})
@@ -276,16 +299,17 @@ _CLOSED: tuple[Status, ...] = ("resolved", "dismissed", "superseded")
 
 
 def _dismiss(request: Request[DismissWarning], state: Warned, context: Context) -> Changes:
-    _require(state, request, *sorted(OPEN))
+    require_status(state, request, *sorted(OPEN))
     require_role(request, context, "director", "coordinating_office")
-    return changes(WarningDismissed(reason=request.data.reason), *state.deadlines.cancel("closed"))
+    return changes(WarningDismissed(reason=request.data.reason), *state.deadlines.end("closed"))
 
 
 def _supersede(request: Request[SupersedeWarning], state: Warned | None, context: Context) -> Changes:
     only_system(request)
     if state is None or not state.is_open:
         return []
-    return changes(WarningSuperseded(reason=request.data.reason), *state.deadlines.cancel("superseded"))
+    state, climbed = _climbed_unseen(request, state, context)
+    return [*climbed, Change(WarningSuperseded(reason=request.data.reason)), *state.deadlines.end("superseded")]
 
 
 def _passed(request: Request[RecordDeadlinePassed], state: Warned, context: Context) -> Changes:

@@ -71,8 +71,10 @@ def _on_raised(state: Warned | None, recorded: Recorded[WarningRaised]) -> Warne
 
 
 def _on_delivered(state: Warned, recorded: Recorded[WarningDelivered]) -> Warned:
-    status: Status = "delivered" if state.status == "raised" else state.status
-    return replace(state, status=status, delivered_levels=state.delivered_levels | {recorded.data.level})
+    # A delivery recorded after the next rung was reached is one of the level before: the present one is still to come.
+    level = recorded.data.level
+    status: Status = "delivered" if state.status == "raised" and level == state.level else state.status
+    return replace(state, status=status, delivered_levels=state.delivered_levels | {level})
 
 
 def _on_escalated(state: Warned, recorded: Recorded[WarningEscalated]) -> Warned:

@@ -1,9 +1,8 @@
 """Read model `assignments`: one row a task, with status, health, limits, verdicts (R-350, R-351)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from contracts import assignment as c
 from contracts.deadlines import DeadlineCancelled, DeadlineMet, DeadlinePassed, DeadlineRescheduled, DeadlineScheduled
@@ -13,8 +12,7 @@ from domain.kernel import Recorded
 from projections.model import ReadModel, by_stream, handling
 
 
-@dataclass(frozen=True, slots=True)
-class AssignmentRow:
+class AssignmentRow(NamedTuple):
     """A task as it stands. Instants are UTC; `health` is on_track, at_risk or overdue and derived from events alone."""
 
     programme: str
@@ -125,15 +123,14 @@ def _begin(event: Recorded[Any], content: c.TaskContent, status: str) -> Assignm
 
 def _progress(row: AssignmentRow, event: Recorded[c.ProgressReported]) -> AssignmentRow:
     data = event.data
-    return replace(
-        row, status="in_progress", percent=data.percent, judgement=data.judgement, last_progress_at=event.occurred_at
+    return row._replace(
+        status="in_progress", percent=data.percent, judgement=data.judgement, last_progress_at=event.occurred_at
     )
 
 
 def _signed_off(row: AssignmentRow, event: Recorded[c.CompletionSignedOff]) -> AssignmentRow:
     verdict = event.data.verdict
-    return replace(
-        row,
+    return row._replace(
         status="completed",
         percent=100,
         completed_at=event.occurred_at,
@@ -147,8 +144,10 @@ def _signed_off(row: AssignmentRow, event: Recorded[c.CompletionSignedOff]) -> A
 
 def _extended(row: AssignmentRow, event: Recorded[c.ExtensionApproved]) -> AssignmentRow:
     data = event.data
-    return replace(
-        row,
+    # Approved in time though entered after the passing was recorded: the first limit was never missed (R-347).
+    in_time = not data.after_passing and data.was.at == row.original_due
+    return row._replace(
+        was_overdue=row.was_overdue and not in_time,
         extensions=row.extensions + 1,
         extended_after_limit=row.extended_after_limit or data.after_passing,
         due=data.limit.at,
@@ -158,8 +157,7 @@ def _extended(row: AssignmentRow, event: Recorded[c.ExtensionApproved]) -> Assig
 
 def _amended(row: AssignmentRow, event: Recorded[c.AssignmentAmended]) -> AssignmentRow:
     data = event.data
-    return replace(
-        row,
+    return row._replace(
         work=data.work or row.work,
         priority=data.priority or row.priority,
         tags=row.tags if data.tags is None else data.tags,
@@ -177,8 +175,7 @@ def _carried(row: AssignmentRow, event: Recorded[c.AssignmentCarriedOver]) -> As
         )
     )
     limit = data.limit
-    return replace(
-        row,
+    return row._replace(
         phase=data.to_phase,
         left_phases=left,
         due=limit.at if limit else row.due,
@@ -188,8 +185,7 @@ def _carried(row: AssignmentRow, event: Recorded[c.AssignmentCarriedOver]) -> As
 
 def _closed(row: AssignmentRow, event: Recorded[c.AssignmentClosedUnfinished]) -> AssignmentRow:
     data = event.data
-    return replace(
-        row,
+    return row._replace(
         status="closed_unfinished",
         completed_at=event.occurred_at,
         partly_done_percent=data.partly_done_percent,
@@ -201,10 +197,10 @@ def _closed(row: AssignmentRow, event: Recorded[c.AssignmentClosedUnfinished]) -
 def _passed(row: AssignmentRow, event: Recorded[DeadlinePassed]) -> AssignmentRow:
     kind = event.data.key.kind
     if kind == "assignment_milestone":
-        return replace(row, milestones_missed=row.milestones_missed + 1)
+        return row._replace(milestones_missed=row.milestones_missed + 1)
     if kind != "assignment_due":
         return row
-    return replace(row, overdue=True, was_overdue=True, passed_at=event.data.limit.at)
+    return row._replace(overdue=True, was_overdue=True, passed_at=event.data.limit.at)
 
 
 def _met(row: AssignmentRow, event: Recorded[DeadlineMet]) -> AssignmentRow:
@@ -212,45 +208,45 @@ def _met(row: AssignmentRow, event: Recorded[DeadlineMet]) -> AssignmentRow:
     if data.key.kind != "assignment_due":
         return row
     in_time = data.after_passing and row.original_due is not None and data.met_at < row.original_due
-    return replace(row, overdue=False, was_overdue=row.was_overdue and not in_time)
+    return row._replace(overdue=False, was_overdue=row.was_overdue and not in_time)
 
 
 def _moved(row: AssignmentRow, event: Recorded[Any]) -> AssignmentRow:
-    return replace(row, overdue=False) if event.data.key.kind == "assignment_due" else row
+    return row._replace(overdue=False) if event.data.key.kind == "assignment_due" else row
 
 
 def _resumed(row: AssignmentRow, event: Recorded[c.AssignmentResumed]) -> AssignmentRow:
-    return replace(row, status="in_progress" if row.last_progress_at else "assigned")
+    return row._replace(status=event.data.status)
 
 
 _APPLY: dict[type[Any], Callable[[Any, Recorded[Any]], AssignmentRow]] = {
     c.TaskDrafted: lambda row, e: _begin(e, e.data.content, "draft"),
     c.TaskAssigned: lambda row, e: _begin(e, e.data.content, "assigned"),
-    c.AssignmentAcknowledged: lambda row, e: replace(row, status="acknowledged"),
-    c.WorkStarted: lambda row, e: replace(row, status="in_progress"),
+    c.AssignmentAcknowledged: lambda row, e: row._replace(status="acknowledged"),
+    c.WorkStarted: lambda row, e: row._replace(status="in_progress"),
     c.ProgressReported: _progress,
     c.MilestoneReached: lambda row, e: row,
-    c.DifficultyRaised: lambda row, e: replace(row, judgement="difficult"),
+    c.DifficultyRaised: lambda row, e: row._replace(judgement="difficult"),
     c.SubtaskDelegated: lambda row, e: row,
-    c.ResultSubmitted: lambda row, e: replace(
-        row, status="under_review", submissions=e.data.submission, submitted_at=e.occurred_at
+    c.ResultSubmitted: lambda row, e: row._replace(
+        status="under_review", submissions=e.data.submission, submitted_at=e.occurred_at
     ),
-    c.ResultReturned: lambda row, e: replace(row, status="in_progress", submitted_at=None),
+    c.ResultReturned: lambda row, e: row._replace(status="in_progress", submitted_at=None),
     c.CompletionSignedOff: _signed_off,
-    c.MatterReferredUp: lambda row, e: replace(row, referred_to=e.data.addressee),
-    c.HigherDecisionRecorded: lambda row, e: replace(row, referred_to=None),
+    c.MatterReferredUp: lambda row, e: row._replace(referred_to=e.data.addressee),
+    c.HigherDecisionRecorded: lambda row, e: row._replace(referred_to=None),
     c.ExtensionRequested: lambda row, e: row,
     c.ExtensionApproved: _extended,
     c.ExtensionRefused: lambda row, e: row,
     c.AssignmentAmended: _amended,
-    c.AssignmentReassigned: lambda row, e: replace(row, unit=e.data.to_unit, person=e.data.to_person),
-    c.AssignmentSuspended: lambda row, e: replace(row, status="suspended"),
+    c.AssignmentReassigned: lambda row, e: row._replace(unit=e.data.to_unit, person=e.data.to_person),
+    c.AssignmentSuspended: lambda row, e: row._replace(status="suspended"),
     c.AssignmentResumed: _resumed,
     c.AssignmentCarriedOver: _carried,
-    c.AssignmentCancelled: lambda row, e: replace(row, status="cancelled", completed_at=e.occurred_at, at_risk=None),
+    c.AssignmentCancelled: lambda row, e: row._replace(status="cancelled", completed_at=e.occurred_at, at_risk=None),
     c.AssignmentClosedUnfinished: _closed,
-    c.AssignmentMarkedAtRisk: lambda row, e: replace(row, at_risk=e.data.rule),
-    c.AssignmentRiskCleared: lambda row, e: replace(row, at_risk=None),
+    c.AssignmentMarkedAtRisk: lambda row, e: row._replace(at_risk=e.data.rule),
+    c.AssignmentRiskCleared: lambda row, e: row._replace(at_risk=None),
     DeadlineScheduled: _moved,
     DeadlineRescheduled: _moved,
     DeadlinePassed: _passed,
@@ -264,8 +260,8 @@ def apply(row: AssignmentRow | None, event: Recorded[Any]) -> AssignmentRow | No
     after = _APPLY[type(event.data)](row, event)
     open_ = after.status in OPEN
     health = "overdue" if open_ and after.overdue else "at_risk" if open_ and after.at_risk else "on_track"
-    return replace(
-        after, health=health, version=event.version, occurred_at=event.occurred_at, recorded_at=event.recorded_at
+    return after._replace(
+        health=health, version=event.version, occurred_at=event.occurred_at, recorded_at=event.recorded_at
     )
 
 

@@ -3,9 +3,8 @@
 One model for every aggregate that has limits. `next_at` is when the timekeeper acts next; null once the limit has passed.
 """
 
-from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from contracts.deadlines import (
     DEADLINE_EVENTS,
@@ -19,8 +18,7 @@ from domain.kernel import Recorded
 from projections.model import Key, ReadModel
 
 
-@dataclass(frozen=True, slots=True)
-class DeadlineRow:
+class DeadlineRow(NamedTuple):
     """A limit in force. Instants are UTC, limits exclusive; `leads` holds (rung, instant) still to come."""
 
     stream: str
@@ -54,9 +52,9 @@ def apply(row: DeadlineRow | None, event: Recorded[Any]) -> DeadlineRow | None:
     if row is None or data.key.due_version != row.due_version:
         return row
     if isinstance(data, DeadlineApproached):
-        return _next(replace(row, leads=tuple(lead for lead in row.leads if lead[0] != data.rung)))
+        return _next(row._replace(leads=tuple(lead for lead in row.leads if lead[0] != data.rung)))
     if isinstance(data, DeadlinePassed):
-        return replace(row, passed=True, leads=(), next_at=None, next_rung=None)
+        return row._replace(passed=True, leads=(), next_at=None, next_rung=None)
     return None
 
 
@@ -83,9 +81,9 @@ def _scheduled(event: Recorded[Any]) -> DeadlineRow:
 
 def _next(row: DeadlineRow) -> DeadlineRow:
     if not row.leads:
-        return replace(row, next_at=row.limit_at, next_rung=None)
+        return row._replace(next_at=row.limit_at, next_rung=None)
     rung, at = min(row.leads, key=lambda lead: (lead[1], lead[0]))
-    return replace(row, next_at=datetime.fromisoformat(at), next_rung=rung)
+    return row._replace(next_at=datetime.fromisoformat(at), next_rung=rung)
 
 
 def model_for(contracts: tuple[AggregateContract, ...]) -> ReadModel:

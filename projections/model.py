@@ -1,11 +1,15 @@
-"""What a read model is: a frozen row type, which events touch which rows, and one function that says what they become.
+"""What a read model is: an immutable row type, which events touch which rows, and one function that says what they become.
 
 Tables follow from the row type. A live row is updated in place; the version it replaces is kept, closed, in
 `<model>_history`. So every read model has its past for free: the state as of a position is one query (R-348).
+
+Rows stand on two axes: `from_pos`/`to_pos` say what was known, `from_at`/`to_at` what was true. Most events of a row come in
+the order in which they occurred, and one version serves both. Once one of them does not, that row's versions in the order of
+occurrence are kept in `<model>_occurred`, folded anew from its stream whenever it gets an event.
 """
 
-import dataclasses
 import types
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -18,6 +22,8 @@ from contracts.base import Event
 from domain.kernel import Recorded
 
 Key = tuple[Any, ...]
+_FORM = 2
+"""Of what stands beside a model's own columns."""
 
 _SQL_TYPES: dict[Any, str] = {
     str: "text",
@@ -51,10 +57,11 @@ def _column(name: str, hint: Any) -> Column:
 
 @dataclass(frozen=True, eq=False)
 class ReadModel:
-    """A read model of one row type.
+    """A read model of one row type: a NamedTuple (copied and compared fastest: a wide row changes often) or frozen dataclass.
 
     `keys(event)` names the rows an event touches, from the event alone; `apply(row, event)` gives the row after it: None
-    before the first event of a key, None to remove the row. Both are pure. `indexes` are column lists with an optional WHERE.
+    before the first event of a key, None to remove the row. Both are pure. All events of a row are of one stream, and
+    `apply` takes those after its first in any order. `indexes` are column lists with an optional WHERE.
     """
 
     name: str
@@ -68,12 +75,13 @@ class ReadModel:
     @cached_property
     def columns(self) -> tuple[Column, ...]:
         """The columns of the table, in the row type's order."""
-        hints = get_type_hints(self.row)
-        return tuple(_column(field.name, hints[field.name]) for field in dataclasses.fields(self.row))
+        return tuple(_column(name, hint) for name, hint in get_type_hints(self.row).items())
 
     @cached_property
-    def fields_of(self) -> Callable[[Any], tuple[Any, ...]]:
+    def values_of(self) -> Callable[[Any], Iterable[Any]]:
         """The values of a row in the columns' order."""
+        if issubclass(self.row, tuple):
+            return iter
         return attrgetter(*(column.name for column in self.columns))
 
     @cached_property
@@ -82,14 +90,47 @@ class ReadModel:
         return tuple(index for index, column in enumerate(self.columns) if column.sql_type == "jsonb")
 
     @cached_property
+    def tables(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """Its tables, each with the columns that name a row."""
+        return (
+            (self.name, self.key),
+            (f"{self.name}_history", (*self.key, "from_pos", "to_pos")),
+            (f"{self.name}_occurred", (*self.key, "from_at")),
+        )
+
+    @cached_property
+    def scope(self) -> str:
+        """The column that most questions are limited by."""
+        return "programme" if "programme" in {column.name for column in self.columns} else self.key[0]
+
+    @cached_property
     def fingerprint(self) -> str:
         """Changes when the table's shape does; a follower then builds the model anew."""
-        shape = [self.key, [(c.name, c.sql_type, c.nullable) for c in self.columns], self.indexes]
+        shape = [_FORM, self.key, [(c.name, c.sql_type, c.nullable) for c in self.columns], self.indexes]
         return sha256(repr(shape).encode()).hexdigest()[:16]
 
     def handles_event(self, event: Recorded[Any]) -> bool:
         """Whether the event touches this model at all."""
         return (event.aggregate, type(event.data)) in self.handles
+
+
+class Handlers:
+    """Which models an event concerns: a table looked into once an event, so that no model sees events of others."""
+
+    def __init__(self, models: Iterable[ReadModel]) -> None:
+        found: dict[tuple[str, type[Event]], list[str]] = defaultdict(list)
+        for model in models:
+            for handled in model.handles:
+                found[handled].append(model.name)
+        self._models = dict(found)
+
+    def split(self, events: Iterable[Recorded[Any]]) -> dict[str, list[Recorded[Any]]]:
+        """The events of each model, by its name, in order; models that have none are left out."""
+        found: dict[str, list[Recorded[Any]]] = defaultdict(list)
+        for event in events:
+            for name in self._models.get((event.aggregate, type(event.data)), ()):
+                found[name].append(event)
+        return found
 
 
 @dataclass(frozen=True)

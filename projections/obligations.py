@@ -1,9 +1,8 @@
 """Read model `obligations`: what is owed, by whom, by when, and what came of it (group K, appendix 3.2)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from contracts import obligation as c
 from contracts.deadlines import DeadlineCancelled, DeadlineMet, DeadlinePassed, DeadlineRescheduled, DeadlineScheduled
@@ -11,8 +10,7 @@ from domain.kernel import Recorded
 from projections.model import ReadModel, by_stream, handling
 
 
-@dataclass(frozen=True, slots=True)
-class ObligationRow:
+class ObligationRow(NamedTuple):
     """A duty as it stands. `missed`: its limit passed with nothing handed in. Verdicts are null until accepted."""
 
     programme: str
@@ -107,8 +105,7 @@ def _declared(row: None, event: Recorded[c.ObligationDeclared]) -> ObligationRow
 
 def _due_configured(row: ObligationRow, event: Recorded[c.DueConfigured]) -> ObligationRow:
     limit = event.data.limit
-    return replace(
-        row,
+    return row._replace(
         status="scheduled" if row.status == "undated" else row.status,
         original_due=row.original_due or limit.at,
         due=limit.at,
@@ -118,8 +115,7 @@ def _due_configured(row: ObligationRow, event: Recorded[c.DueConfigured]) -> Obl
 
 def _submitted(row: ObligationRow, event: Recorded[Any]) -> ObligationRow:
     data = event.data
-    return replace(
-        row,
+    return row._replace(
         status="submitted",
         submissions=data.submission,
         submitted_at=event.occurred_at,
@@ -132,8 +128,7 @@ def _submitted(row: ObligationRow, event: Recorded[Any]) -> ObligationRow:
 
 def _accepted(row: ObligationRow, event: Recorded[c.ObligationAccepted]) -> ObligationRow:
     data = event.data
-    return replace(
-        row,
+    return row._replace(
         status="accepted",
         accepted_at=event.occurred_at,
         timeliness_first=data.first_submission_verdict.against_original,
@@ -143,44 +138,44 @@ def _accepted(row: ObligationRow, event: Recorded[c.ObligationAccepted]) -> Obli
 
 
 def _returned(row: ObligationRow, event: Recorded[c.ObligationReturned]) -> ObligationRow:
-    return replace(row, status="open", returns=row.returns + 1, submitted_at=None)
+    return row._replace(status="open", returns=row.returns + 1, submitted_at=None)
 
 
 def _passed(row: ObligationRow, event: Recorded[DeadlinePassed]) -> ObligationRow:
-    return replace(row, missed=True, was_missed=True)
+    return row._replace(missed=True, was_missed=True) if event.data.key.kind == "obligation_due" else row
 
 
 def _met(row: ObligationRow, event: Recorded[DeadlineMet]) -> ObligationRow:
-    return replace(row, missed=False, was_missed=row.was_missed and not event.data.after_passing)
+    return row._replace(missed=False, was_missed=row.was_missed and not event.data.after_passing)
 
 
 _APPLY: dict[type[Any], Callable[[Any, Recorded[Any]], ObligationRow]] = {
     c.ObligationDeclared: _declared,
     c.DueConfigured: _due_configured,
-    c.ObligationOpened: lambda row, e: replace(row, status="open"),
-    c.OwnerSet: lambda row, e: replace(row, unit=e.data.unit, post=e.data.post),
+    c.ObligationOpened: lambda row, e: row._replace(status="open"),
+    c.OwnerSet: lambda row, e: row._replace(unit=e.data.unit, post=e.data.post),
     c.ObligationSubmitted: _submitted,
     c.NothingToReportDeclared: _submitted,
     c.ObligationAccepted: _accepted,
     c.ObligationReturned: _returned,
-    c.ObligationConsolidated: lambda row, e: replace(
-        row, status="consolidated", consolidated_in=e.data.consolidated_in
+    c.ObligationConsolidated: lambda row, e: row._replace(
+        status="consolidated", consolidated_in=e.data.consolidated_in
     ),
-    c.ObligationForwarded: lambda row, e: replace(row, status="forwarded"),
-    c.ObligationCorrected: lambda row, e: replace(row, corrections=row.corrections + 1),
-    c.ObligationWaived: lambda row, e: replace(row, status="waived"),
-    DeadlineScheduled: lambda row, e: replace(row, missed=False),
-    DeadlineRescheduled: lambda row, e: replace(row, missed=False),
+    c.ObligationForwarded: lambda row, e: row._replace(status="forwarded"),
+    c.ObligationCorrected: lambda row, e: row._replace(corrections=row.corrections + 1),
+    c.ObligationWaived: lambda row, e: row._replace(status="waived"),
+    DeadlineScheduled: lambda row, e: row._replace(missed=False),
+    DeadlineRescheduled: lambda row, e: row._replace(missed=False),
     DeadlinePassed: _passed,
     DeadlineMet: _met,
-    DeadlineCancelled: lambda row, e: replace(row, missed=False),
+    DeadlineCancelled: lambda row, e: row._replace(missed=False),
 }
 
 
 def apply(row: ObligationRow | None, event: Recorded[Any]) -> ObligationRow | None:
     """The row after an event of its stream."""
     after = _APPLY[type(event.data)](row, event)
-    return replace(after, version=event.version, occurred_at=event.occurred_at, recorded_at=event.recorded_at)
+    return after._replace(version=event.version, occurred_at=event.occurred_at, recorded_at=event.recorded_at)
 
 
 MODEL = ReadModel(
@@ -190,5 +185,10 @@ MODEL = ReadModel(
     handles=handling("obligation", _APPLY),
     keys=by_stream,
     apply=apply,
-    indexes=("(programme, unit, kind)", "(programme, phase) WHERE phase IS NOT NULL", "(due)"),
+    indexes=(
+        "(programme, unit, kind)",
+        "(programme, phase) WHERE phase IS NOT NULL",
+        "(due)",
+        "(programme, covers_kind) WHERE was_missed AND covers_kind IS NOT NULL",
+    ),
 )

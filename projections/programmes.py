@@ -1,9 +1,8 @@
 """Read models `programmes`, `units` and `phases`: what the scorecards are grouped by."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from datetime import date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from contracts import organisation as o
 from contracts import phase as p
@@ -13,8 +12,7 @@ from domain.kernel import Recorded
 from projections.model import Key, ReadModel, by_stream, handling
 
 
-@dataclass(frozen=True, slots=True)
-class ProgrammeRow:
+class ProgrammeRow(NamedTuple):
     """A programme's present definition, in short."""
 
     code: str
@@ -67,27 +65,27 @@ def _regime(row: ProgrammeRow, event: Recorded[c.RegimeDefined]) -> ProgrammeRow
     regime, version = event.data.regime, event.data.regime_version
     others = tuple(known for known in row.regimes if known[0] != regime.code)
     stated = (regime.code, version, regime.frequency, regime.active, regime.due is not None)
-    return replace(row, regimes=(*others, stated))
+    return row._replace(regimes=(*others, stated))
 
 
 _PROGRAMME: dict[type[Any], Callable[[Any, Recorded[Any]], ProgrammeRow]] = {
     c.ProgrammeRegistered: _registered,
-    c.ProgrammeIssued: lambda row, e: replace(
-        row, number=e.data.number or row.number, issued_on=e.data.issued_on, issued_on_sample=e.data.sample
+    c.ProgrammeIssued: lambda row, e: row._replace(
+        number=e.data.number or row.number, issued_on=e.data.issued_on, issued_on_sample=e.data.sample
     ),
-    c.EscalationPolicyAdopted: lambda row, e: replace(
-        row, policy_version=e.data.policy.policy_version, policy_ours=e.data.policy.ours
+    c.EscalationPolicyAdopted: lambda row, e: row._replace(
+        policy_version=e.data.policy.policy_version, policy_ours=e.data.policy.ours
     ),
     c.RegimeDefined: _regime,
-    c.IndicatorDefined: lambda row, e: replace(row, indicators=(*row.indicators, e.data.indicator.code)),
-    c.ProgrammeClosed: lambda row, e: replace(row, closed=True),
+    c.IndicatorDefined: lambda row, e: row._replace(indicators=(*row.indicators, e.data.indicator.code)),
+    c.ProgrammeClosed: lambda row, e: row._replace(closed=True),
 }
 
 
 def apply_programme(row: ProgrammeRow | None, event: Recorded[Any]) -> ProgrammeRow | None:
     """The programme after an event."""
     after = _PROGRAMME[type(event.data)](row, event)
-    return replace(after, version=event.version, recorded_at=event.recorded_at)
+    return after._replace(version=event.version, recorded_at=event.recorded_at)
 
 
 PROGRAMMES = ReadModel(
@@ -100,8 +98,7 @@ PROGRAMMES = ReadModel(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class UnitRow:
+class UnitRow(NamedTuple):
     """A unit of an organisation with its validity; `valid_to` is the first day without it (R-089)."""
 
     organisation: str
@@ -137,7 +134,7 @@ def apply_unit(row: UnitRow | None, event: Recorded[Any]) -> UnitRow | None:
             data.sample,
         )
     assert row is not None
-    return replace(row, valid_to=data.valid_to, successors=data.successors)
+    return row._replace(valid_to=data.valid_to, successors=data.successors)
 
 
 UNITS = ReadModel(
@@ -150,8 +147,7 @@ UNITS = ReadModel(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class PhaseRow:
+class PhaseRow(NamedTuple):
     """A phase as it stands; `end_day` is null where the source gives only a year (R-038)."""
 
     programme: str
@@ -204,34 +200,35 @@ def _planned(row: None, event: Recorded[p.PhasePlanned]) -> PhaseRow:
 
 def _declared_missing(row: PhaseRow, event: Recorded[p.MandatoryProductDeclaredMissing]) -> PhaseRow:
     product = event.data.product
-    return replace(row, missing=(*row.missing, (product.obligation, product.reason)))
+    return row._replace(missing=(*row.missing, (product.obligation, product.reason)))
 
 
 _PHASE: dict[type[Any], Callable[[Any, Recorded[Any]], PhaseRow]] = {
     p.PhasePlanned: _planned,
-    p.PhaseOpened: lambda row, e: replace(
-        row, status="open", start_day=e.data.starts_on, review_missing=e.data.review_missing
+    p.PhaseFollowed: lambda row, e: row,
+    p.PhaseOpened: lambda row, e: row._replace(
+        status="open", start_day=e.data.starts_on, review_missing=e.data.review_missing
     ),
-    DeadlinePassed: lambda row, e: replace(
-        row, status="awaiting_review" if e.data.key.kind == "phase_end" and row.status == "open" else row.status
+    DeadlinePassed: lambda row, e: row._replace(
+        status="awaiting_review" if e.data.key.kind == "phase_end" and row.status == "open" else row.status
     ),
-    p.PhaseReviewStarted: lambda row, e: replace(row, status="under_review"),
-    p.PhaseReviewSignedOff: lambda row, e: replace(row, status="reviewed"),
-    p.ProductRequired: lambda row, e: replace(row, products=(*row.products, (e.data.obligation, e.data.mandatory))),
+    p.PhaseReviewStarted: lambda row, e: row._replace(status="under_review"),
+    p.PhaseReviewSignedOff: lambda row, e: row._replace(status="reviewed"),
+    p.ProductRequired: lambda row, e: row._replace(products=(*row.products, (e.data.obligation, e.data.mandatory))),
     p.MandatoryProductDeclaredMissing: _declared_missing,
-    p.CommendationListApproved: lambda row, e: replace(row, lists=(*row.lists, "commendation")),
-    p.AccountabilityListApproved: lambda row, e: replace(row, lists=(*row.lists, "accountability")),
-    p.NilReturnDeclared: lambda row, e: replace(row, lists=(*row.lists, f"{e.data.list}: none")),
-    p.PhaseClosed: lambda row, e: replace(row, status="closed"),
-    p.ClosedPhaseCorrected: lambda row, e: replace(row, corrections=row.corrections + 1),
-    p.YearReviewed: lambda row, e: replace(row, years_reviewed=(*row.years_reviewed, e.data.year)),
+    p.CommendationListApproved: lambda row, e: row._replace(lists=(*row.lists, "commendation")),
+    p.AccountabilityListApproved: lambda row, e: row._replace(lists=(*row.lists, "accountability")),
+    p.NilReturnDeclared: lambda row, e: row._replace(lists=(*row.lists, f"{e.data.list}: none")),
+    p.PhaseClosed: lambda row, e: row._replace(status="closed"),
+    p.ClosedPhaseCorrected: lambda row, e: row._replace(corrections=row.corrections + 1),
+    p.YearReviewed: lambda row, e: row._replace(years_reviewed=(*row.years_reviewed, e.data.year)),
 }
 
 
 def apply_phase(row: PhaseRow | None, event: Recorded[Any]) -> PhaseRow | None:
     """The phase after an event."""
     after = _PHASE[type(event.data)](row, event)
-    return replace(after, version=event.version, recorded_at=event.recorded_at)
+    return after._replace(version=event.version, recorded_at=event.recorded_at)
 
 
 PHASES = ReadModel(

@@ -11,12 +11,12 @@ from typing import Any, LiteralString, Self
 from psycopg import Cursor
 from psycopg.sql import SQL, Composed, Identifier
 
-from projections.model import ReadModel
+from projections.model import ReadModel, View
 from projections.scope import ReadScope
-from projections.status import positions
 
 Row = dict[str, Any]
 Rows = list[Row]
+Build = tuple[int | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +24,16 @@ class Standing:
     """Where log and read models stand in one snapshot.
 
     `position` is what all read models have reached, `head` the last position of the log, `as_of` when the log took in
-    the event at `position` (UTC; None before the first), `models` the position of each model.
+    the event at `position` (UTC; None before the first), `models` the position of each model, `build` the identity of the
+    tables and views (a rebuild changes it without changing positions), `held` a digest of what is in quarantine.
     """
 
     position: int
     head: int
     as_of: datetime | None
     models: dict[str, int]
+    build: Build = ()
+    held: int = 0
 
     @property
     def lag(self) -> int:
@@ -40,23 +43,45 @@ class Standing:
 
 def begin_snapshot(cursor: Cursor[Any]) -> None:
     """Make the transaction that was just opened read one state of the database, and nothing but read."""
-    cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+    cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL search_path TO read")
 
 
-def standing(cursor: Cursor[Any], models: Iterable[ReadModel]) -> Standing:
-    """Where log and read models stand; a model nobody has built yet stands at 0."""
-    known = positions(cursor)
-    reached = {model.name: known.get(f"{model.name}@{model.fingerprint}", 0) for model in models}
-    position = min(reached.values(), default=0)
-    (row,) = fetch(
-        cursor,
-        SQL(
-            "SELECT coalesce((SELECT max(notification_id) FROM log.events), 0) AS head,"
-            " (SELECT recorded_at FROM log.events WHERE notification_id = %s) AS as_of"
-        ),
-        [position],
+def begin_reading(cursor: Cursor[Any]) -> None:
+    """The same in one round trip with the opening of the transaction; the block of the connection ends it."""
+    cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL search_path TO read")
+
+
+_BUILD = "(SELECT array_agg(to_regclass('read.' || quote_ident(name))::oid::bigint) FROM unnest(%s::text[]) AS name)"
+_STANDING = f"""
+    SELECT reached, coalesce((SELECT max(notification_id) FROM log.events), 0) AS head, {_BUILD} AS build,
+           (SELECT coalesce(sum(hashtext(held::text)), 0)::bigint FROM read.quarantine held) AS held,
+           (SELECT recorded_at FROM log.events WHERE notification_id = least_of.position) AS as_of
+    FROM (SELECT array_agg(position ORDER BY number) AS reached, min(position) AS position
+          FROM (SELECT number, coalesce(notification_id, 0) AS position
+                FROM unnest(%s::text[]) WITH ORDINALITY AS model(name, number)
+                LEFT JOIN read.positions ON application_name = name) each) least_of"""
+
+
+def standing(cursor: Cursor[Any], models: Sequence[ReadModel], views: Sequence[View] = ()) -> Standing:
+    """Where log and read models stand, in one round trip; a model nobody has built yet stands at 0."""
+    tracked = [f"{model.name}@{model.fingerprint}" for model in models]
+    row = cursor.execute(_STANDING, [_names(models, views), tracked], prepare=True).fetchone()
+    assert row is not None
+    reached = dict(zip((model.name for model in models), row["reached"] or (), strict=True))
+    return Standing(
+        min(reached.values(), default=0), row["head"], row["as_of"], reached, tuple(row["build"]), row["held"]
     )
-    return Standing(position, row["head"], row["as_of"], reached)
+
+
+def build(cursor: Cursor[Any], models: Sequence[ReadModel], views: Sequence[View]) -> Build:
+    """The identity of the tables and views that queries find now, whatever the snapshot."""
+    row = cursor.execute(f"SELECT {_BUILD} AS build", [_names(models, views)], prepare=True).fetchone()
+    assert row is not None
+    return tuple(row["build"])
+
+
+def _names(models: Sequence[ReadModel], views: Sequence[View]) -> list[str]:
+    return [model.name for model in models] + [view.name for view in views]
 
 
 def unbuilt(cursor: Cursor[Any], models: Iterable[ReadModel]) -> list[str]:
@@ -67,8 +92,16 @@ def unbuilt(cursor: Cursor[Any], models: Iterable[ReadModel]) -> list[str]:
 
 
 def fetch(cursor: Cursor[Any], query: SQL | Composed, values: Sequence[Any] = ()) -> Rows:
-    """All rows of a query. Never a prepared one: a rebuilt table may have other columns."""
-    return [dict(row) for row in cursor.execute(query, values, prepare=False)]
+    """All rows of a query. Never a prepared one: a rebuilt table may have other columns.
+
+    Queries name read models and views without a schema: the transaction says whether they read the present or the past.
+    """
+    found = [dict(row) for row in cursor.execute(query, values, prepare=False)]
+    if found and "from_at" in found[0]:  # bookkeeping of the tables, and late events change it
+        for row in found:
+            del row["from_at"]
+            row.pop("to_at", None)
+    return found
 
 
 @dataclass(slots=True)
@@ -101,7 +134,7 @@ class Where:
 def page(
     cursor: Cursor[Any], model: str, key: Sequence[str], where: Where, after: Sequence[Any] | None, limit: int
 ) -> tuple[Rows, list[Any] | None]:
-    """One page of a read model's live rows in key order, and the key to go on after (None at the end)."""
+    """One page of a read model's rows in key order, and the key to go on after (None at the end)."""
     names = SQL(", ").join(map(Identifier, key))
     clause, values = where.clause, list(where.values)
     if after is not None:
@@ -109,7 +142,7 @@ def page(
         joint = SQL(" AND ") if where.parts else SQL(" WHERE ")
         clause = Composed([clause, joint, SQL("({}) > ({})").format(names, holes)])
         values += after
-    query = SQL("SELECT * FROM {}{} ORDER BY {} LIMIT %s").format(Identifier("read", model), clause, names)
+    query = SQL("SELECT * FROM {}{} ORDER BY {} LIMIT %s").format(Identifier(model), clause, names)
     rows = fetch(cursor, query, [*values, limit + 1])
     if len(rows) <= limit:
         return rows, None

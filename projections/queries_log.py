@@ -1,7 +1,9 @@
 """Queries over the log itself: stored events as they are, receipts, and figures for operators."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from psycopg import Cursor
 from psycopg.sql import SQL
@@ -11,6 +13,7 @@ from projections.queries import Row, Rows, Where, fetch
 from projections.scope import ReadScope
 from projections.status import quarantined
 
+PAGE_BYTES = 1_000_000
 _STREAM_VISIBLE = (
     "(split_part(originator_id, '/', 2) = ANY(%s) OR EXISTS (SELECT FROM read.assignments a"
     " WHERE originator_id = 'assignment/' || a.programme || '/' || a.code AND a.unit = ANY(%s)))"
@@ -28,6 +31,55 @@ def stored_events(
         where.clause
     )
     return [(row["notification_id"], bytes(row["state"])) for row in fetch(cursor, query, [*where.values, limit])]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An event as stored, with what a stream says of it."""
+
+    position: int
+    stream: str
+    topic: str
+    state: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPage:
+    """Events in log order, and the position up to which nothing is left out."""
+
+    events: tuple[StoredEvent, ...]
+    reached: int
+
+    def since(self, after: int, programme: str | None) -> Self:
+        """Those after a position, of one programme if it is named."""
+        wanted = tuple(
+            event
+            for event in self.events
+            if event.position > after and (programme is None or event.stream.split("/")[1] == programme)
+        )
+        return replace(self, events=wanted)
+
+
+def stored_page(
+    cursor: Cursor[Any], scope: ReadScope, after: int, until: int, limit: int, programme: str | None = None
+) -> StoredPage:
+    """Events after a position and up to another one: at most `limit`, and once PAGE_BYTES are reached no more."""
+    where = (
+        Where()
+        .add("notification_id > %s AND notification_id <= %s", after, until)
+        .given("split_part(originator_id, '/', 2) = %s", programme)
+        .within(scope, _STREAM_VISIBLE)
+    )
+    query = SQL(
+        "SELECT * FROM (SELECT notification_id, originator_id, topic, state, count(*) OVER () AS found,"
+        " sum(octet_length(state)) OVER (ORDER BY notification_id) - octet_length(state) AS before"
+        " FROM (SELECT * FROM log.events{} ORDER BY notification_id LIMIT %s) page) summed"
+        " WHERE before < %s ORDER BY notification_id"
+    ).format(where.clause)
+    rows = fetch(cursor, query, [*where.values, limit, PAGE_BYTES])
+    found = tuple(StoredEvent(r["notification_id"], r["originator_id"], r["topic"], bytes(r["state"])) for r in rows)
+    whole = not rows or len(rows) == rows[0]["found"] < limit
+    return StoredPage(found, until if whole else found[-1].position)
 
 
 def stream_events(cursor: Cursor[Any], scope: ReadScope, stream: str) -> list[bytes]:
@@ -71,3 +123,12 @@ def next_limit(cursor: Cursor[Any]) -> datetime | None:
     (row,) = fetch(cursor, SQL(NEXT))
     found: datetime | None = row["next_at"]
     return found
+
+
+def described(cursor: Cursor[Any], positions: Sequence[int]) -> Rows:
+    """Position, type, stream, and when it was recorded (UTC), of some events in order."""
+    query = SQL(
+        "SELECT notification_id AS position, topic AS type, originator_id AS stream, recorded_at FROM log.events"
+        " WHERE notification_id = ANY(%s) ORDER BY notification_id"
+    )
+    return fetch(cursor, query, [list(positions)])

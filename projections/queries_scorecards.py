@@ -5,30 +5,32 @@ from typing import Any, LiteralString
 from psycopg import Cursor
 from psycopg.sql import SQL, Composed, Identifier
 
+from projections.model import View
 from projections.queries import Row, Rows, Where, fetch
 from projections.scope import ReadScope
 from projections.scorecards import FIGURES, PHASE_RATES, RATES
 
 _VISIBLE = (
-    "({} = ANY(%s) OR EXISTS (SELECT FROM read.programmes p, jsonb_array_elements(p.participants) AS part"
+    "({} = ANY(%s) OR EXISTS (SELECT FROM programmes p, jsonb_array_elements(p.participants) AS part"
     " WHERE p.code = {} AND part ->> 0 = ANY(%s)))"
 )
-_PROGRAMME_VISIBLE: LiteralString = _VISIBLE.replace("{}", "programmes.code")
+PROGRAMME_VISIBLE: LiteralString = _VISIBLE.replace("{}", "programmes.code")
 _PART_VISIBLE: LiteralString = _VISIBLE.replace("{}", "programme")
+_RATES = ("completion_rate", "on_time_rate", "on_time_rate_current")
 _CARRIED = ("carried_out", "carried_out_overdue")
 _PRODUCT_KINDS = ["mandatory_product", "unit_plan", "register", "phase_milestone"]
 
 
 def programmes(cursor: Cursor[Any], scope: ReadScope, code: str | None = None) -> Rows:
     """Programmes by code, or the one."""
-    where = Where().given("code = %s", code).within(scope, _PROGRAMME_VISIBLE)
-    return fetch(cursor, SQL("SELECT * FROM read.programmes{} ORDER BY code").format(where.clause), where.values)
+    where = Where().given("code = %s", code).within(scope, PROGRAMME_VISIBLE)
+    return fetch(cursor, SQL("SELECT * FROM programmes{} ORDER BY code").format(where.clause), where.values)
 
 
 def phases(cursor: Cursor[Any], scope: ReadScope, programme: str, code: str | None = None) -> Rows:
     """Phases of a programme by code, or the one."""
     where = Where().add("programme = %s", programme).given("code = %s", code).within(scope, _PART_VISIBLE)
-    return fetch(cursor, SQL("SELECT * FROM read.phases{} ORDER BY code").format(where.clause), where.values)
+    return fetch(cursor, SQL("SELECT * FROM phases{} ORDER BY code").format(where.clause), where.values)
 
 
 def phase_products(cursor: Cursor[Any], scope: ReadScope, programme: str) -> Rows:
@@ -43,7 +45,7 @@ def phase_products(cursor: Cursor[Any], scope: ReadScope, programme: str) -> Row
     query = SQL(
         "SELECT phase, code, kind, title, status, missed, mandatory, unit, post, original_due, due, due_named,"
         " submitted_at, accepted_at, timeliness_original, timeliness_current, ambiguous, from_pos"
-        " FROM read.obligations{} ORDER BY phase, due NULLS LAST, code"
+        " FROM obligations{} ORDER BY phase, due NULLS LAST, code"
     ).format(where.clause)
     return fetch(cursor, query, where.values)
 
@@ -63,9 +65,52 @@ def phase_department_rows(cursor: Cursor[Any], scope: ReadScope, programme: str,
 def _named(view: str, where: Where) -> Composed:
     return SQL(
         "SELECT s.*, u.name_vi AS unit_name_vi, u.name_en AS unit_name_en, u.kind AS unit_kind, u.sample AS unit_sample"
-        " FROM (SELECT * FROM {}{}) s LEFT JOIN read.programmes p ON p.code = s.programme"
-        " LEFT JOIN read.units u ON u.organisation = p.organisation AND u.unit = s.unit ORDER BY s.unit"
-    ).format(Identifier("read", view), where.clause)
+        " FROM (SELECT * FROM {}{}) s LEFT JOIN programmes p ON p.code = s.programme"
+        " LEFT JOIN units u ON u.organisation = p.organisation AND u.unit = s.unit ORDER BY s.unit"
+    ).format(Identifier(view), where.clause)
+
+
+def department_scorecard(cursor: Cursor[Any], scope: ReadScope, programme: str) -> tuple[Rows, Row | None]:
+    """The rows of `department_rows` and the one of `programme_totals` (None without any), the view computed once."""
+    where = Where().add("programme = %s", programme).within(scope)
+    query = _with_total("department_scorecard", ("programme",), FIGURES, RATES, where)
+    return _split(fetch(cursor, query, where.values))
+
+
+def phase_scorecard(cursor: Cursor[Any], scope: ReadScope, programme: str, phase: str) -> tuple[Rows, Row | None]:
+    """The rows of `phase_department_rows` and the one of `phase_totals` (None without any), the view computed once."""
+    where = Where().add("programme = %s", programme).add("phase = %s", phase).within(scope)
+    query = _with_total("phase_scorecard", ("programme", "phase"), FIGURES + _CARRIED, PHASE_RATES, where)
+    return _split(fetch(cursor, query, where.values))
+
+
+def _with_total(view: str, key: tuple[str, ...], figures: tuple[str, ...], rates: str, where: Where) -> Composed:
+    """The rows of a view in its columns' order, and their sum as the last row, with no unit."""
+    names = SQL(", ").join(map(Identifier, key))
+    columns = SQL(", ").join(map(Identifier, (*key, "unit", *figures, *_RATES)))
+    sums = SQL(", ").join(SQL("sum({0})::bigint AS {0}").format(Identifier(name)) for name in figures)
+    return SQL(
+        "WITH s AS MATERIALIZED (SELECT {columns} FROM {view}{where})"
+        " SELECT t.*, u.name_vi AS unit_name_vi, u.name_en AS unit_name_en, u.kind AS unit_kind, u.sample AS unit_sample"
+        " FROM (SELECT * FROM s UNION ALL"
+        " SELECT *, {rates} FROM (SELECT {names}, NULL::text AS unit, {sums} FROM s GROUP BY {names}) c) t"
+        " LEFT JOIN programmes p ON p.code = t.programme"
+        " LEFT JOIN units u ON u.organisation = p.organisation AND u.unit = t.unit ORDER BY t.unit NULLS LAST"
+    ).format(
+        columns=columns,
+        view=Identifier(view),
+        where=where.clause,
+        rates=SQL(rates),
+        names=names,
+        sums=sums,
+    )
+
+
+def _split(rows: Rows) -> tuple[Rows, Row | None]:
+    if not rows:
+        return [], None
+    *units, total = rows
+    return units, {name: value for name, value in total.items() if not name.startswith("unit")}
 
 
 def programme_totals(cursor: Cursor[Any], scope: ReadScope, programme: str | None = None) -> Rows:
@@ -86,11 +131,18 @@ def _total(view: str, key: tuple[str, ...], figures: tuple[str, ...], rates: str
     names = SQL(", ").join(map(Identifier, key))
     sums = SQL(", ").join(SQL("sum({0})::bigint AS {0}").format(Identifier(name)) for name in figures)
     return SQL("SELECT *, {} FROM (SELECT {}, {} FROM {}{} GROUP BY {}) c ORDER BY {}").format(
-        SQL(rates), names, sums, Identifier("read", view), where.clause, names, names
+        SQL(rates), names, sums, Identifier(view), where.clause, names, names
     )
 
 
 def empty_total(programme: str) -> Row:
     """The total of a programme or phase for which nothing was recorded yet: zeros, and no rates."""
-    rates = ("completion_rate", "on_time_rate", "on_time_rate_current")
-    return {"programme": programme} | dict.fromkeys(FIGURES, 0) | dict.fromkeys(rates)
+    return {"programme": programme} | dict.fromkeys(FIGURES, 0) | dict.fromkeys(_RATES)
+
+
+def view_rows(cursor: Cursor[Any], view: View, programme: str | None, unit: str | None) -> list[dict[str, Any]]:
+    """A view's rows, of a programme and a unit if they are named."""
+    where = Where().given("programme = %s", programme).given("unit = %s", unit)
+    order = SQL(", ").join(map(Identifier, view.key))
+    query = SQL("SELECT * FROM {}{} ORDER BY {}").format(Identifier(view.name), where.clause, order)
+    return fetch(cursor, query, where.values)

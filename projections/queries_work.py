@@ -9,6 +9,7 @@ from psycopg import Cursor
 from psycopg.sql import SQL
 
 from projections.queries import Row, Rows, Where, fetch, page
+from projections.queries_scorecards import PROGRAMME_VISIBLE
 from projections.scope import ReadScope
 
 Page = tuple[Rows, list[Any] | None]
@@ -16,8 +17,8 @@ _CODE = ("programme", "code")
 _DEADLINE = ("limit_at", "stream", "kind", "occurrence")
 _SUBJECT_VISIBLE = (
     "(programme = ANY(%s) OR EXISTS (SELECT FROM (SELECT 'assignment/' || programme || '/' || code AS id, unit"
-    " FROM read.assignments UNION ALL SELECT 'obligation/' || programme || '/' || code, unit FROM read.obligations"
-    " UNION ALL SELECT 'warning/' || programme || '/' || code, unit FROM read.warnings) s"
+    " FROM assignments UNION ALL SELECT 'obligation/' || programme || '/' || code, unit FROM obligations"
+    " UNION ALL SELECT 'warning/' || programme || '/' || code, unit FROM warnings) s"
     " WHERE s.id = stream AND s.unit = ANY(%s)))"
 )
 
@@ -56,7 +57,7 @@ def assignments(
 def assignment(cursor: Cursor[Any], scope: ReadScope, programme: str, code: str) -> Row | None:
     """One assignment; None when there is none or the scope hides it."""
     where = Where().add("programme = %s", programme).add("code = %s", code).within(scope)
-    rows = fetch(cursor, SQL("SELECT * FROM read.assignments{}").format(where.clause), where.values)
+    rows = fetch(cursor, SQL("SELECT * FROM assignments{}").format(where.clause), where.values)
     return rows[0] if rows else None
 
 
@@ -65,7 +66,7 @@ def assignment_versions(cursor: Cursor[Any], scope: ReadScope, programme: str, c
     where = Where().add("programme = %s", programme).add("code = %s", code).within(scope)
     query = SQL(
         "SELECT * FROM (SELECT * FROM read.assignments_history"
-        " UNION ALL SELECT *, NULL::bigint FROM read.assignments) v{} ORDER BY from_pos"
+        " UNION ALL SELECT *, NULL, NULL FROM read.assignments) v{} ORDER BY from_pos"
     ).format(where.clause)
     return fetch(cursor, query, where.values)
 
@@ -124,6 +125,17 @@ def warnings(
         .within(scope)
     )
     return page(cursor, "warnings", _CODE, where, after, limit)
+
+
+def levels(cursor: Cursor[Any], scope: ReadScope) -> list[int]:
+    """The levels of all escalation policies that programmes have adopted, present and past, read from the log."""
+    where = Where().add("e.topic LIKE 'sauro.programme.EscalationPolicyAdopted.%%'").within(scope, PROGRAMME_VISIBLE)
+    query = SQL(
+        "SELECT DISTINCT level::int AS level FROM programmes"
+        " JOIN log.events e ON originator_id = 'programme/' || programmes.code,"
+        " jsonb_path_query(convert_from(state, 'UTF8')::jsonb, '$.data.policy.**.level') AS level{} ORDER BY 1"
+    ).format(where.clause)
+    return [row["level"] for row in fetch(cursor, query, where.values)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,12 +95,17 @@ PHASE_RATES = rates("carried_out", "carried_out_overdue")
 
 
 def _task_flags(assignments: str, obligations: str) -> str:
-    """Tasks with whether they are open, and whether a milestone that covers their kind has passed unmet (R-055)."""
+    """Tasks with whether they are open, and whether a milestone that covers their kind has passed unmet (R-055).
+
+    The few missed milestones are gathered once, not looked for task by task.
+    """
     return f"""
         SELECT a.*, status IN ('assigned', 'acknowledged', 'in_progress', 'under_review') AS is_open,
-               EXISTS (SELECT FROM {obligations} m WHERE m.programme = a.programme AND m.covers_kind = a.kind
-                       AND m.was_missed AND coalesce(m.unit, a.unit) IS NOT DISTINCT FROM a.unit) AS covered
-        FROM {assignments} a"""
+               coalesce(m.whole OR a.unit = ANY(m.units), false) AS covered
+        FROM {assignments} a LEFT JOIN (
+            SELECT programme, covers_kind, bool_or(unit IS NULL) AS whole, array_agg(unit) AS units
+            FROM {obligations} WHERE was_missed AND covers_kind IS NOT NULL GROUP BY programme, covers_kind
+        ) m ON m.programme = a.programme AND m.covers_kind = a.kind"""
 
 
 def department_query(assignments: str, obligations: str, warnings: str) -> str:

@@ -1,5 +1,6 @@
 """Where the followers stand, and what is in quarantine."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +11,27 @@ def positions(cursor: Cursor[Any]) -> dict[str, int]:
     """Position by follower; read models are named `<model>@<fingerprint>`."""
     rows = cursor.execute("SELECT application_name, notification_id FROM read.positions").fetchall()
     return {row["application_name"]: row["notification_id"] for row in rows}
+
+
+def begin_positions(cursor: Cursor[Any], followers: Sequence[str]) -> None:
+    """Let followers that have no position yet stand at 0."""
+    cursor.execute(
+        "INSERT INTO read.positions SELECT name, 0 FROM unnest(%s::text[]) AS name ON CONFLICT DO NOTHING",
+        [list(followers)],
+    )
+
+
+def move_positions(cursor: Cursor[Any], moves: Mapping[str, tuple[int, int]]) -> bool:
+    """Move followers from one position to another; False when one did not stand where its owner believed."""
+    was, reached = zip(*moves.values(), strict=True)
+    cursor.execute(
+        "UPDATE read.positions p SET notification_id = m.reached"
+        " FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) AS m(name, was, reached)"
+        " WHERE p.application_name = m.name AND p.notification_id = m.was",
+        [list(moves), list(was), list(reached)],
+        prepare=True,
+    )
+    return cursor.rowcount == len(moves)
 
 
 def forget_positions(cursor: Cursor[Any], model: str) -> None:

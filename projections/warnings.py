@@ -1,17 +1,15 @@
 """Read model `warnings`: raised, delivered, acknowledged, answered, escalated, closed (groups H and I)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from contracts import warning as c
 from domain.kernel import Recorded
 from projections.model import ReadModel, by_stream, handling
 
 
-@dataclass(frozen=True, slots=True)
-class WarningRow:
+class WarningRow(NamedTuple):
     """A warning as it stands. `open` until resolved, dismissed or superseded; `delivered` lists (level, post, sequence)."""
 
     programme: str
@@ -82,15 +80,14 @@ def _raised(row: None, event: Recorded[c.WarningRaised]) -> WarningRow:
 
 def _delivered(row: WarningRow, event: Recorded[c.WarningDelivered]) -> WarningRow:
     data = event.data
-    status = "delivered" if row.status == "raised" else row.status
+    status = "delivered" if row.status == "raised" and data.level == row.level else row.status
     notices = ((data.level, notice.recipient, notice.stream_sequence) for notice in data.notices)
-    return replace(row, status=status, delivered=(*row.delivered, *notices))
+    return row._replace(status=status, delivered=(*row.delivered, *notices))
 
 
 def _escalated(row: WarningRow, event: Recorded[c.WarningEscalated]) -> WarningRow:
     data = event.data
-    return replace(
-        row,
+    return row._replace(
         status="raised",
         level=data.level,
         rung=data.rung,
@@ -103,7 +100,7 @@ def _escalated(row: WarningRow, event: Recorded[c.WarningEscalated]) -> WarningR
 def _closed(status: str) -> Callable[[WarningRow, Recorded[Any]], WarningRow]:
     def close(row: WarningRow, event: Recorded[Any]) -> WarningRow:
         reason = getattr(event.data, "reason", None)
-        return replace(row, status=status, open=False, closed_at=event.occurred_at, closing_reason=reason)
+        return row._replace(status=status, open=False, closed_at=event.occurred_at, closing_reason=reason)
 
     return close
 
@@ -111,9 +108,9 @@ def _closed(status: str) -> Callable[[WarningRow, Recorded[Any]], WarningRow]:
 _APPLY: dict[type[Any], Callable[[Any, Recorded[Any]], WarningRow]] = {
     c.WarningRaised: _raised,
     c.WarningDelivered: _delivered,
-    c.WarningAcknowledged: lambda row, e: replace(row, status="acknowledged", acknowledged_at=e.occurred_at),
-    c.ResponseRecorded: lambda row, e: replace(
-        row, status="responded", response=e.data.response, responded_at=e.occurred_at
+    c.WarningAcknowledged: lambda row, e: row._replace(status="acknowledged", acknowledged_at=e.occurred_at),
+    c.ResponseRecorded: lambda row, e: row._replace(
+        status="responded", response=e.data.response, responded_at=e.occurred_at
     ),
     c.WarningEscalated: _escalated,
     c.WarningResolved: _closed("resolved"),
@@ -125,7 +122,7 @@ _APPLY: dict[type[Any], Callable[[Any, Recorded[Any]], WarningRow]] = {
 def apply(row: WarningRow | None, event: Recorded[Any]) -> WarningRow | None:
     """The row after an event of its stream."""
     after = _APPLY[type(event.data)](row, event)
-    return replace(after, version=event.version, recorded_at=event.recorded_at)
+    return after._replace(version=event.version, recorded_at=event.recorded_at)
 
 
 MODEL = ReadModel(

@@ -14,10 +14,13 @@ from nats.js.errors import Error as JetStreamError
 
 from services.api import app as api_app
 from services.api.server import serve
+from services.audit import app as audit_app
 from services.bus import Bus, Names, on_error
 from services.clock import SystemClock
-from services.hosting import Runtime, Work, beat_alone, supervise
+from services.collecting import collect_seldom
+from services.hosting import SILENCE, Runtime, Work, beat_alone, supervise
 from services.intake import app as intake_app
+from services.intake.partitions import seat
 from services.projector import app as projector_app
 from services.relay import app as relay_app
 from services.settings import MissingEngines, Settings
@@ -29,7 +32,7 @@ from services.warning.core import Warnings
 log = structlog.get_logger("sauro.app")
 Begin = Callable[[Runtime], Awaitable[Work]]
 BEGIN: dict[str, Begin] = {
-    module.NAME: module.begin for module in (intake_app, relay_app, projector_app, timekeeper_app)
+    module.NAME: module.begin for module in (intake_app, relay_app, projector_app, timekeeper_app, audit_app)
 }
 SERVICES = (*BEGIN, warning_app.NAME, "api")
 
@@ -51,28 +54,44 @@ class Host:
             raise MissingEngines
         self._settings, self._services, self._dsn = settings, services, settings.postgres
         self._names = Names(settings.subject_prefix)
-        self._warnings: Warnings | None = None
+        self._heard = warning_app.Heard()
         self.api_address: str | None = None
         self.ready = asyncio.Event()
+        self.closed = False
+        """Whether NATS ended the connection for good (a violated limit, withdrawn rights): only a new process helps."""
+        self._stopping = False
         self.broker = NatsBroker(
             [url.strip() for url in settings.nats.split(",")],
             name="sauro-" + "-".join(services) if len(services) < 3 else "sauro",
             max_reconnect_attempts=-1,
             reconnect_time_wait=1,
+            ping_interval=5,  # a server that hangs is noticed in a quarter of a minute, not in six
             error_cb=on_error,
+            closed_cb=self._on_closed,
+            apply_types=False,
             logger=None,
         )
         if warning_app.NAME in services:
-            self._subscriber = warning_app.subscribe(self.broker, self._names, self._handler)
-        self.app = FastStream(self.broker, lifespan=self._lifespan, logger=None, after_startup=[self._set_ready])
-
-    def _handler(self) -> Warnings:
-        if self._warnings is None:
-            raise RuntimeError("the warning service has not connected yet")
-        return self._warnings
+            self._subscriber = warning_app.subscribe(self.broker, self._names, self._heard)
+        self.app = FastStream(
+            self.broker,
+            lifespan=self._lifespan,
+            logger=None,
+            after_startup=[self._set_ready],
+            on_shutdown=[self._set_stopping],
+        )
 
     async def _set_ready(self) -> None:
         self.ready.set()
+
+    async def _set_stopping(self) -> None:
+        self._stopping = True
+
+    async def _on_closed(self) -> None:
+        if not self._stopping:
+            log.error("NATS closed the connection for good, ending")
+            self.closed = True
+            self.app.exit()
 
     @asynccontextmanager
     async def _lifespan(self, *_: Any) -> AsyncIterator[None]:
@@ -80,29 +99,35 @@ class Host:
         bus = Bus(client, client.jetstream(timeout=10, publish_async_max_pending=4096), self._names)
         await bus.ensure_streams(self._settings.replicas)
         async with AsyncExitStack() as stack:
-            store = Store.open(self._dsn, application="sauro-" + "-".join(self._services)[:40])
+            application = "sauro-" + "-".join(self._services)[:40]
+            store = Store.open(self._dsn, application=application, idle_in_transaction=SILENCE)
             stack.callback(store.close)
             runtime = Runtime(self._settings, store, bus, SystemClock())
             if warning_app.NAME in self._services:
                 await warning_app.ensure_consumer(bus)
-                self._warnings = Warnings(store.codec, bus)
             if "api" in self._services:
                 await stack.enter_async_context(self._api(runtime))
-            tasks = [
-                asyncio.create_task(supervise(name, runtime, lambda begin=begin: begin(runtime)), name=name)  # type: ignore[misc]
-                for name, begin in BEGIN.items()
-                if name in self._services
-            ]
-            tasks += [
-                asyncio.create_task(beat_alone(name, runtime), name=f"{name} heartbeat")
-                for name in (warning_app.NAME, "api")
-                if name in self._services
-            ]
-            if self._warnings is not None:
-                watching = warning_app.watch(bus, self._subscriber, self._warnings)
-                tasks.append(asyncio.create_task(watching, name="warning watch"))
+            tasks = [self._follower(name, runtime) for name in BEGIN if name in self._services]
+            if "api" in self._services:
+                tasks.append(asyncio.create_task(beat_alone("api", runtime), name="api heartbeat"))
+            if warning_app.NAME in self._services:
+                tasks += self._warning(runtime)
             stack.push_async_callback(_end, tasks)
+            collect_seldom()
             yield
+
+    def _warning(self, runtime: Runtime) -> list[asyncio.Task[None]]:
+        warnings = Warnings(runtime.store.codec, runtime.bus)
+        return [
+            asyncio.create_task(self._heard.handle(warnings), name="warning"),
+            asyncio.create_task(warning_app.watch(runtime.bus, self._subscriber, warnings), name="warning watch"),
+            asyncio.create_task(beat_alone(warning_app.NAME, runtime, warnings.tell_trouble), name="warning heartbeat"),
+        ]
+
+    def _follower(self, service: str, runtime: Runtime) -> asyncio.Task[None]:
+        """One active instance of a service, or of a partition of intake, at work."""
+        name, locks = seat(self._settings.partition) if service == intake_app.NAME else (service, (service,))
+        return asyncio.create_task(supervise(name, runtime, lambda: BEGIN[service](runtime), locks), name=name)
 
     @asynccontextmanager
     async def _api(self, runtime: Runtime) -> AsyncIterator[None]:

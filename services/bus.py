@@ -13,9 +13,12 @@ from uuid import uuid4
 import nats
 import structlog
 from nats.aio.client import Client
+from nats.errors import ConnectionReconnectingError
 from nats.js import JetStreamContext
-from nats.js.api import DiscardPolicy, PubAck, RetentionPolicy, StorageType, StreamConfig
+from nats.js.api import DiscardPolicy, PubAck, RetentionPolicy, StorageType, StreamConfig, SubjectTransform
 from nats.js.errors import APIError, NotFoundError
+
+from services.partition import SLOTS
 
 log = structlog.get_logger("sauro.bus")
 DAY = 24 * 3600.0
@@ -45,6 +48,10 @@ class Names:
         """Where a sender publishes commands."""
         return self.subject("command", source, programme)
 
+    def slot(self, number: int) -> str:
+        """Under which subjects COMMANDS keeps the commands of a slot."""
+        return self.subject("command", str(number), "*", "*")
+
     def receipt(self, source: str) -> str:
         """Where a sender's receipts appear."""
         return self.subject("receipt", source)
@@ -71,10 +78,19 @@ class StreamSpec:
     what: str
     max_age_days: int = 0
     atomic: bool = False
+    kept_as: tuple[str, ...] = ()
+    """Subject tokens under which the stream keeps a message, where not as published (ADR-36)."""
 
 
 STREAMS = (
-    StreamSpec("COMMANDS", ("command", "*", "*"), "commands waiting for or past intake", max_age_days=30, atomic=True),
+    StreamSpec(
+        "COMMANDS",
+        ("command", "*", "*"),
+        "commands waiting for or past intake, by slot of their programme",
+        max_age_days=30,
+        atomic=True,
+        kept_as=("command", f"{{{{partition({SLOTS},2)}}}}", "{{wildcard(1)}}", "{{wildcard(2)}}"),
+    ),
     StreamSpec("RECEIPTS", ("receipt", "*"), "receipts per sender", max_age_days=90, atomic=True),
     StreamSpec("EVENTS", ("event", ">"), "every event as stored; sequence = log position", atomic=True),
     StreamSpec("NOTICES", ("notice", "*", "*"), "warnings for posts", atomic=True),
@@ -84,9 +100,11 @@ STREAMS = (
 
 def stream_config(names: Names, spec: StreamSpec, replicas: int) -> StreamConfig:
     """The configuration of a stream."""
+    published = names.subject(*spec.tokens)
     return StreamConfig(
         name=names.stream(spec.name),
-        subjects=[names.subject(*spec.tokens)],
+        subjects=[published],
+        subject_transform=SubjectTransform(published, names.subject(*spec.kept_as)) if spec.kept_as else None,
         retention=RetentionPolicy.LIMITS,
         storage=StorageType.FILE,
         discard=DiscardPolicy.OLD,
@@ -136,13 +154,20 @@ class Bus:
         """Publish in order, pipelined; returns the stream sequences.
 
         Raises what the first message that was not acknowledged met, TimeoutError when its acknowledgement was lost: nats-py
-        itself would wait for that one for ever. What was published before stays published.
+        itself would wait for that one for ever. What was published before stays published. Raises ConnectionReconnectingError,
+        with nothing published, while NATS is away.
         """
+        if not self.client.is_connected:
+            # nats-py would buffer for later, and keep a slot for ever once its buffer is full.
+            raise ConnectionReconnectingError
         futures: list[asyncio.Future[PubAck]] = []
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(PATIENCE) as limit:
                 for subject, payload, headers in messages:
                     futures.append(await self.js.publish_async(subject, payload, headers=headers))
+                    if limit.expired():
+                        # nats-py swallows the cancellation while it waits for a server that reads nothing.
+                        raise TimeoutError
                 acks = await asyncio.gather(*futures, return_exceptions=True)
         finally:
             for future in futures:

@@ -1,9 +1,10 @@
 """How a service lives: connected, alone at its work, woken by the log, restarted after trouble, never silent about it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg
 import structlog
@@ -18,6 +19,10 @@ from services.store import Store
 log = structlog.get_logger("sauro.hosting")
 IDLE = 1.0
 BEAT = 2.0
+SILENCE = 3.5
+"""After so many seconds without a word PostgreSQL gives an instance's lease to another; a word is said every second."""
+BACK_OFF, STEADY = 0.2, 10.0
+"""The first pause before beginning anew; who worked for longer than STEADY seconds begins at it again."""
 
 
 @dataclass(frozen=True)
@@ -74,28 +79,63 @@ class LeaseLost(Exception):
 
 
 class Lease:
-    """One active instance of a service: a PostgreSQL advisory lock on a connection of its own; others stand by."""
+    """One active instance: PostgreSQL advisory locks, all of them or none, on a connection of its own; others stand by.
 
-    def __init__(self, dsn: str, name: str) -> None:
-        self._dsn, self._name = dsn, name
+    PostgreSQL ends that connection, and with it the locks, when nothing was heard on it for SILENCE: so an instance that hangs,
+    is stopped or is cut off gives way too, not only one that died. (A stopped process keeps its connections, and would keep the
+    locks with them; a transaction it was stopped in ends after the same silence, but for one in the midst of a COPY.) When it
+    comes back it works on for a moment until it notices; nothing it does then counts twice, because every service's writes are
+    fenced by themselves:
+
+    - intake: a command's key (source, id) is unique in log.receipts and a stream's version in log.events;
+    - projector: its position moves in the transaction of its rows, and only from where it believed to stand;
+    - relay: each batch names the sequence it follows (`Nats-Expected-Last-Sequence`);
+    - timekeeper: command ids derive from the limit, and the domain lets a limit fire once.
+
+    The warning service and the API need no lease: warning's instances share one consumer and derive their commands' ids from the
+    events they hear; the API reads, and publishes what intake recognises.
+    """
+
+    def __init__(self, dsn: str, service: str, locks: Sequence[str]) -> None:
+        self._dsn, self._service, self._locks = dsn, service, locks
 
     @asynccontextmanager
-    async def held(self) -> AsyncIterator[psycopg.AsyncConnection[object]]:
-        """Wait for the lease and hold it."""
-        dsn = make_conninfo(self._dsn, keepalives_idle=2, keepalives_interval=1, keepalives_count=2)
+    async def held(self) -> AsyncIterator[asyncio.Task[None]]:
+        """Wait for the lease and hold it; the task that is handed over ends, with LeaseLost, when the lease is lost."""
+        dsn = make_conninfo(
+            self._dsn, keepalives_idle=2, keepalives_interval=1, keepalives_count=2, tcp_user_timeout=4000
+        )
         async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+            await connection.execute(f"SET idle_session_timeout = {int(SILENCE * 1000)}".encode())
             waiting = False
-            while True:
-                row = await (
-                    await connection.execute("SELECT pg_try_advisory_lock(hashtext(%s), 0)", (f"sauro-{self._name}",))
-                ).fetchone()
-                if row is not None and row[0]:
-                    break
+            while not await self._taken(connection):
                 if not waiting:
-                    log.info("standing by", service=self._name)
+                    log.info("standing by", service=self._service)
                     waiting = True
                 await asyncio.sleep(IDLE / 2)
-            yield connection
+            keeping = asyncio.create_task(self._keep(connection))
+            try:
+                yield keeping
+            finally:
+                keeping.cancel()
+                await asyncio.gather(keeping, return_exceptions=True)
+
+    async def _taken(self, connection: psycopg.AsyncConnection[Any]) -> bool:
+        """Take the locks in order; who finds one taken gives back the others, so that nobody waits for half a share."""
+        for lock in self._locks:
+            cursor = await connection.execute("SELECT pg_try_advisory_lock(hashtext(%s), 0)", (f"sauro-{lock}",))
+            if (await cursor.fetchone()) != (True,):
+                await connection.execute("SELECT pg_advisory_unlock_all()")
+                return False
+        return True
+
+    async def _keep(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        while True:
+            await asyncio.sleep(IDLE)
+            try:
+                await connection.execute("SELECT 1")
+            except psycopg.Error as error:
+                raise LeaseLost(self._service) from error
 
 
 Step = Callable[[], Awaitable[int]]
@@ -112,38 +152,46 @@ class Work:
     stop: Callable[[], Awaitable[None]] | None = None
 
 
-async def supervise(name: str, runtime: Runtime, begin: Callable[[], Awaitable[Work]]) -> None:
+async def supervise(name: str, runtime: Runtime, begin: Callable[[], Awaitable[Work]], locks: Sequence[str]) -> None:
     """Run a service until cancelled: take the lease, begin, step; after trouble, begin anew with back-off."""
-    delay = 0.2
+    loop, delay = asyncio.get_running_loop(), BACK_OFF
     while True:
+        began = loop.time()
         try:
-            async with Lease(runtime.store.dsn, name).held() as lease:
+            async with Lease(runtime.store.dsn, name, locks).held() as lease:
+                began = loop.time()
                 log.info("working", service=name)
-                delay = await _work(name, runtime, await begin(), lease)
+                await _until_one_ends(lease, asyncio.create_task(_live(name, runtime, begin)))
         except asyncio.CancelledError:
             raise
         except Exception as error:
+            delay = BACK_OFF if loop.time() - began > STEADY else delay
             log.exception("beginning anew", service=name, delay=delay)
             await _report(name, runtime, None, f"{type(error).__name__}: {error}")
             await asyncio.sleep(delay)
             delay = min(delay * 2, 5.0)
 
 
-async def _work(name: str, runtime: Runtime, work: Work, lease: psycopg.AsyncConnection[object]) -> float:
-    beat = asyncio.create_task(_beat(name, runtime, work, lease))
-    steps = asyncio.create_task(_steps(work))
+async def _live(name: str, runtime: Runtime, begin: Callable[[], Awaitable[Work]]) -> None:
+    work = await begin()
     try:
-        done, _ = await asyncio.wait({beat, steps}, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            await task
+        await _until_one_ends(asyncio.create_task(_beat(name, runtime, work)), asyncio.create_task(_steps(work)))
     finally:
-        for task in (beat, steps):
-            task.cancel()
-        await asyncio.gather(beat, steps, return_exceptions=True)
         if work.stop is not None:
             with suppress(Exception):
                 await work.stop()
-    return 0.2
+
+
+async def _until_one_ends(*tasks: asyncio.Task[None]) -> None:
+    """Wait for the first task to end, raise what it raised, and end the others."""
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            await task
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _steps(work: Work) -> None:
@@ -152,21 +200,17 @@ async def _steps(work: Work) -> None:
             await work.idle()
 
 
-async def _beat(name: str, runtime: Runtime, work: Work, lease: psycopg.AsyncConnection[object]) -> None:
-    """Say every two seconds that the service lives; the same look finds out when the lease is lost."""
+async def _beat(name: str, runtime: Runtime, work: Work) -> None:
+    """Say every two seconds that the service lives and where it stands."""
     while True:
         await asyncio.sleep(BEAT)
-        try:
-            await lease.execute("SELECT 1")
-        except psycopg.Error as error:
-            raise LeaseLost(name) from error
         await _report(name, runtime, work.position(), None)
 
 
-async def beat_alone(name: str, runtime: Runtime) -> None:
-    """The heartbeat of a service that needs no lease."""
+async def beat_alone(name: str, runtime: Runtime, trouble: Callable[[], str | None] = lambda: None) -> None:
+    """The heartbeat of a service that needs no lease; `trouble` gives what went wrong since the last beat."""
     while True:
-        await _report(name, runtime, None, None)
+        await _report(name, runtime, None, trouble())
         await asyncio.sleep(BEAT)
 
 

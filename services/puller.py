@@ -23,6 +23,8 @@ from services.bus import Bus
 
 EXPIRES = 5.0
 ACK_WAIT = 30.0
+MOST_BYTES = 16 * 1024 * 1024
+"""What a request may bring, however many messages it asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ class Puller:
             return
         self._outstanding += room
         self._asked_at = now
-        request = {"batch": room, "expires": int(EXPIRES * 1e9)}
+        request = {"batch": room, "max_bytes": MOST_BYTES, "expires": int(EXPIRES * 1e9)}
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._durable}"
         await self._bus.client.publish(subject, json.dumps(request).encode(), reply=self._inbox)
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from contracts.registry import ContractRegistry
-from domain import assignment, obligation, organisation, phase, programme, warning
+from domain import access, assignment, obligation, organisation, phase, programme, warning
 from domain.kernel import Decider
 from projections import assignments, deadlines, obligations, programmes, scorecards, warnings
 from projections.model import ReadModel, View
@@ -64,5 +64,6 @@ REGISTRY = Registry(
         Aggregate(assignment.DECIDER, (assignments.MODEL,)),
         Aggregate(obligation.DECIDER, (obligations.MODEL,)),
         Aggregate(warning.DECIDER, (warnings.MODEL,), (scorecards.DEPARTMENT, scorecards.PHASE)),
+        Aggregate(access.DECIDER),
     )
 )

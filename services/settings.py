@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from services.partition import Partition
 
 
 class MissingEngines(Exception):
@@ -29,3 +31,6 @@ class Settings(BaseSettings):
         1, description="copies of each JetStream stream; 3 in production"
     )
     batch: Annotated[int, Field(ge=1, le=2000)] = Field(512, description="most commands in one intake transaction")
+    partition: Annotated[Partition, NoDecode, BeforeValidator(Partition.parse)] = Field(
+        Partition(), description="share of the commands an intake instance takes, as k/n; 1/1 takes all"
+    )

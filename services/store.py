@@ -23,11 +23,17 @@ class Store:
 
     @classmethod
     def open(
-        cls, dsn: str, registry: Registry = REGISTRY, *, application: str = "sauro", pool_size: int = 1
+        cls,
+        dsn: str,
+        registry: Registry = REGISTRY,
+        *,
+        application: str = "sauro",
+        pool_size: int = 1,
+        idle_in_transaction: float = 0.0,
     ) -> "Store":
         """Connect as the application's role. Migrations must have run."""
         set_json_loads(orjson.loads)
-        store = datastore(dsn, pool_size=pool_size, application=application)
+        store = datastore(dsn, pool_size=pool_size, application=application, idle_in_transaction=idle_in_transaction)
         return cls(dsn, registry, EventCodec(registry.contracts), store, LogRecorder(store))
 
     def close(self) -> None:

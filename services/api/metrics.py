@@ -22,6 +22,10 @@ from services.store import Store
 
 OUTCOMES = {1: "accepted", 2: "rejected", 3: "unreadable"}
 BUS_SECONDS = 2.0
+RECEIPTS_HELP = (
+    "Stored receipts by outcome. A duplicate stores none: it is answered with the first receipt, marked `duplicate`, on the"
+    " sender's receipt subject, and counted by its sender"
+)
 
 
 @dataclass
@@ -113,7 +117,8 @@ class _Scraped(Collector):
 def _of_database(found: DatabaseFigures, lag: GaugeMetricFamily) -> Iterator[Metric]:
     yield CounterMetricFamily("sauro_events", "Events in the log", found.head)
     yield GaugeMetricFamily("sauro_log_position", "Last position of the log", found.head)
-    receipts = CounterMetricFamily("sauro_receipts", "Stored receipts by outcome", labels=["outcome"])
+    # A repeated command stores nothing: it is answered with its first receipt, so the database cannot count it.
+    receipts = CounterMetricFamily("sauro_receipts", RECEIPTS_HELP, labels=["outcome"])
     for outcome, number in found.receipts.items():
         receipts.add_metric([outcome], number)
     yield receipts

@@ -34,6 +34,8 @@ async def readyz(request: Request) -> Response:
     state = request.app.state
     found: dict[str, Any] = {"nats": nats_state(state.bus)}
     reasons = ["NATS is not connected"] if found["nats"] == "away" else []
+    if state.bus is not None and (trouble := state.access.trouble()) is not None:
+        reasons.append(trouble)
     try:
         found |= {"postgresql": "up", **await run_in_threadpool(_read_models, state.store)}
         reasons += _reasons(found["models"], state.ready_lag)

@@ -13,6 +13,8 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from services.api.conditional import NotModified
+
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = "2"
 AWAY = (psycopg.OperationalError, psycopg.InterfaceError, OperationalError, InterfaceError)
@@ -78,6 +80,11 @@ def away(what: str, detail: str) -> Problem:
     return Problem(HTTPStatus.SERVICE_UNAVAILABLE, f"{what}-away", detail)
 
 
+def busy(detail: str) -> Problem:
+    """503 for a bound that is reached; a little later there is room again."""
+    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, "busy", detail)
+
+
 def respond(request: Request, problem: Problem) -> Response:
     """The response of a problem, with the position it was computed at if there was one."""
     status = problem.status
@@ -91,7 +98,7 @@ def respond(request: Request, problem: Problem) -> Response:
     }
     if problem.errors:
         content["errors"] = [error.model_dump() for error in problem.errors]
-    headers = dict(getattr(request.state, "standing_headers", {}))
+    headers = {"Cache-Control": "no-store", **getattr(request.state, "standing_headers", {})}
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = RETRY_SECONDS
     return Response(orjson.dumps(content, option=orjson.OPT_UTC_Z), status.value, headers, MEDIA_TYPE)
@@ -99,6 +106,10 @@ def respond(request: Request, problem: Problem) -> Response:
 
 def install(app: FastAPI) -> None:
     """Make every error of an app a problem."""
+
+    @app.exception_handler(NotModified)
+    async def _not_modified(_: Request, unchanged: NotModified) -> Response:
+        return Response(None, HTTPStatus.NOT_MODIFIED, unchanged.headers)
 
     @app.exception_handler(Problem)
     def _problem(request: Request, problem: Problem) -> Response:

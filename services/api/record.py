@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Query, Response
 from contracts.receipts import Receipt
 from contracts.types import MessageId, SourceCode, StreamId
 from projections import queries_log as queries
-from services.api.answers import PROBLEMS, Answer, Reading
+from services.api.answers import PROBLEMS, Answer, LogReading, Reading
 from services.api.labels import LABELS, Labels
 from services.eventlog.recorder import receipt_of
 
@@ -22,7 +22,7 @@ class StoredEvents(Answer[list[dict[str, Any]]]):
 
 @router.get("/events", response_model=StoredEvents, tags=["record"], summary="Stored events")
 def events(
-    reading: Reading,
+    reading: LogReading,
     after: Annotated[int, Query(ge=0, lt=2**63, description="position after which to begin")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     stream: StreamId | None = None,
@@ -37,7 +37,7 @@ def events(
 @router.get(
     "/receipts/{source}/{command_id:path}", response_model=Answer[Receipt], tags=["record"], summary="A receipt"
 )
-def receipt(source: SourceCode, command_id: Annotated[MessageId, Path()], reading: Reading) -> Response:
+def receipt(source: SourceCode, command_id: Annotated[MessageId, Path()], reading: LogReading) -> Response:
     """What became of a command; 404 until intake has committed its receipt. `position` is that of the log."""
     row = queries.receipt(reading.cursor, reading.scope, source, command_id)
     known = receipt_of(reading.found(row, f"a receipt of command {source}/{command_id}"))

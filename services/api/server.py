@@ -7,6 +7,9 @@ from contextlib import contextmanager
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from services.api.app import leave, settle
 
 GRACE_SECONDS = 5
 
@@ -29,11 +32,20 @@ class _Server(uvicorn.Server):
         self.listening.set()
 
 
+class _Protocol(H11Protocol):
+    """Lets a response drop its connection (`state["abort"]`): closing one would wait for a reader who takes nothing."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Put it where the requests of this connection find it."""
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, "abort": transport.abort}
+
+
 class RunningServer:
     """A server that listens; `port` is the bound one."""
 
-    def __init__(self, server: _Server, task: asyncio.Task[None], host: str, port: int) -> None:
-        self._server, self._task = server, task
+    def __init__(self, server: _Server, task: asyncio.Task[None], host: str, port: int, app: FastAPI) -> None:
+        self._server, self._task, self._app = server, task, app
         self.host, self.port = host, port
 
     @property
@@ -46,9 +58,13 @@ class RunningServer:
         await asyncio.shield(self._task)
 
     async def stop(self) -> None:
-        """Answer what is under way, for a few seconds, then close."""
+        """End streams and waiting, answer what is under way, for a few seconds, then close."""
+        leave(self._app)
         self._server.should_exit = True
-        await self._task
+        try:
+            await self._task
+        finally:
+            await settle(self._app)
 
 
 async def serve(app: FastAPI, host: str, port: int) -> RunningServer:
@@ -62,7 +78,7 @@ async def serve(app: FastAPI, host: str, port: int) -> RunningServer:
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listener.setblocking(False)
     bound: int = listener.getsockname()[1]
-    config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, lifespan="off")
+    config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, lifespan="off", http=_Protocol)
     config.timeout_graceful_shutdown = GRACE_SECONDS
     server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]), name="sauro-api")
@@ -73,4 +89,4 @@ async def serve(app: FastAPI, host: str, port: int) -> RunningServer:
         listener.close()
         await task
         raise RuntimeError(f"the HTTP server on {host}:{bound} ended at its start")
-    return RunningServer(server, task, host, bound)
+    return RunningServer(server, task, host, bound, app)

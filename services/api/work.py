@@ -12,8 +12,9 @@ from domain import assignment_state, obligation_state
 from projections import queries_work as queries
 from projections.queries_log import stream_events
 from services.api import shapes
-from services.api.answers import PROBLEMS, Answer, Page, Reading, encoded, joined
+from services.api.answers import PROBLEMS, Answer, BothReading, Page, PastReading, encoded, joined
 from services.api.parameters import Before, CodePath, CodeQuery, Cursor, DueFrom, DueTo, Limit, key_of, token_of
+from services.api.problems import invalid
 
 router = APIRouter(prefix="/v1", responses=PROBLEMS)
 Rows = Page[list[dict[str, Any]]]
@@ -24,7 +25,7 @@ _CODE = (str, str)
 
 @router.get("/assignments", response_model=Rows, tags=["assignments"], summary="Assignments")
 def assignments(
-    reading: Reading,
+    reading: PastReading,
     *,
     programme: CodeQuery = None,
     unit: CodeQuery = None,
@@ -37,13 +38,15 @@ def assignments(
     limit: Limit = 100,
 ) -> Response:
     """Assignments by programme and code, in pages."""
+    if due_from is not None and due_to is not None and due_from > due_to:
+        raise invalid("query.due_from", "due_range", "due_from lies after due_to: no limit can be in between")
     wanted = queries.AssignmentFilter(programme, unit, phase, status, health, due_from, due_to)
     rows, more = queries.assignments(reading.cursor, reading.scope, wanted, key_of(cursor, _CODE), limit)
     return reading.answer([shapes.assignment(row) for row in rows], next=token_of(more))
 
 
 @router.get("/assignments/{programme}/{code}", response_model=One, tags=["assignments"], summary="One assignment")
-def assignment(programme: CodePath, code: CodePath, reading: Reading) -> Response:
+def assignment(programme: CodePath, code: CodePath, reading: PastReading) -> Response:
     """An assignment as it stands."""
     row = queries.assignment(reading.cursor, reading.scope, programme, code)
     return reading.answer(shapes.assignment(reading.found(row, f"assignment {programme}/{code}")))
@@ -52,7 +55,7 @@ def assignment(programme: CodePath, code: CodePath, reading: Reading) -> Respons
 @router.get(
     "/assignments/{programme}/{code}/history", response_model=One, tags=["assignments"], summary="What came of it"
 )
-def history(programme: CodePath, code: CodePath, reading: Reading) -> Response:
+def history(programme: CodePath, code: CodePath, reading: BothReading) -> Response:
     """`events`: the stream's events as stored, byte for byte. `versions`: the row from `from_pos` until `to_pos`."""
     events = stream_events(reading.cursor, reading.scope, f"assignment/{programme}/{code}")
     if not events:
@@ -65,7 +68,7 @@ def history(programme: CodePath, code: CodePath, reading: Reading) -> Response:
 
 @router.get("/obligations", response_model=Rows, tags=["obligations"], summary="Obligations")
 def obligations(
-    reading: Reading,
+    reading: PastReading,
     *,
     programme: CodeQuery = None,
     unit: CodeQuery = None,
@@ -84,7 +87,7 @@ def obligations(
 
 @router.get("/warnings", response_model=Rows, tags=["warnings"], summary="Warnings")
 def warnings(
-    reading: Reading,
+    reading: PastReading,
     *,
     programme: CodeQuery = None,
     unit: CodeQuery = None,
@@ -97,12 +100,15 @@ def warnings(
     """Warnings by programme and code, in pages."""
     wanted = queries.WarningFilter(programme, unit, open_, level, about)
     rows, more = queries.warnings(reading.cursor, reading.scope, wanted, key_of(cursor, _CODE), limit)
+    if not rows and level is not None and level not in (known := queries.levels(reading.cursor, reading.scope)):
+        there_are = f"there are {', '.join(map(str, known))}" if known else "there are none yet"
+        raise invalid("query.level", "unknown_level", f"no programme's policy has a level {level}; {there_are}")
     return reading.answer([shapes.warning(row) for row in rows], next=token_of(more))
 
 
 @router.get("/deadlines", response_model=Rows, tags=["deadlines"], summary="Limits in force")
 def deadlines(
-    reading: Reading,
+    reading: PastReading,
     *,
     programme: CodeQuery = None,
     kind: DeadlineKind | None = None,

@@ -20,7 +20,7 @@ def demo(
     from rich.console import Console
 
     from domain.calendar import local_date
-    from services.cli.common import CommandFailed
+    from services.cli.common import ADDRESSES, CommandFailed
     from services.cli.running import run
     from services.engines import EmbeddedEngines
     from services.settings import Settings
@@ -43,8 +43,14 @@ def demo(
                 result = asyncio.run(run_demo(options, engines.addresses, progress=bar))
         except NotPlayable as reason:
             raise CommandFailed(str(reason)) from None
-        show(result, console)
+        show(result, console, data=data if headless else engines.data)
         if headless:
             return
         found = {"postgres": engines.addresses.postgres, "nats": engines.addresses.nats}
-        asyncio.run(run(Settings().model_copy(update=found), ("api",), []))
+        # Intake among them, so that who reads the history is on record; not the timekeeper: the play's clock stands still.
+        services = ("intake", "relay", "projector", "api")
+        file = engines.data / ADDRESSES
+        try:
+            asyncio.run(run(Settings().model_copy(update=found), services, [file]))
+        finally:
+            file.unlink(missing_ok=True)

@@ -6,7 +6,7 @@ import sys
 import structlog
 import typer
 
-from services.cli import contracts, demo, events, programme, projections, running
+from services.cli import audit, contracts, demo, events, history, programme, projections, replay, running
 
 app = typer.Typer(
     name="sauro",
@@ -21,8 +21,13 @@ app.command()(running.migrate)
 app.command()(demo.demo)
 app.command()(events.events)
 app.command()(events.send)
+app.command()(replay.replay)
+app.command()(replay.diff)
+app.command()(history.history)
+audit.app.command()(history.reconcile)
 app.add_typer(programme.app, name="programme")
 app.add_typer(projections.app, name="projections")
+app.add_typer(audit.app, name="audit")
 app.add_typer(contracts.app, name="contracts")
 
 

@@ -1,6 +1,8 @@
 """`sauro projections`: where the read models stand, and building them anew."""
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated
 
@@ -49,25 +51,29 @@ def rebuild(
     names: Annotated[list[str] | None, typer.Argument(help="Read models; all when none is named.")] = None,
     data: DataOption = None,
     switch: Annotated[bool, typer.Option("--switch", help="Put the new build in the live one's place.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a build that was stopped.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Build read models a second time beside the live ones and compare all rows. Exits with 1 when they differ."""
+    """Build read models a second time beside the live ones and compare all rows. Exits with 1 when they differ.
+
+    The service may run and be read meanwhile. Ctrl-C stops it and leaves the live read models as they are.
+    """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
     from rich.table import Table
 
-    from services.projector.rebuild import ReadModelsApart, UnknownReadModel
+    from services.projector.rebuild import ReadModelsApart, RebuildRunning, UnknownReadModel
     from services.projector.rebuild import rebuild as build
+    from services.projector.switching import SwitchBlocked
 
-    columns = (TextColumn("building"), BarColumn(), MofNCompleteColumn(), TextColumn("events"), TimeRemainingColumn())
-    with opened_store(data) as store, Progress(*columns, transient=True, console=Console(stderr=True)) as progress:
-        bar = progress.add_task("building", total=None)
+    with opened_store(data) as store, _shown() as progress:
         try:
-            found = build(
-                store, names or None, lambda at, head: progress.update(bar, completed=at, total=head), switch=switch
-            )
-        except (UnknownReadModel, ReadModelsApart) as error:
+            found = build(store, names or None, progress, switch=switch, resume=resume)
+        except (UnknownReadModel, ReadModelsApart, RebuildRunning, SwitchBlocked) as error:
             raise CommandFailed(str(error)) from None
+        except KeyboardInterrupt:
+            raise CommandFailed(
+                "stopped; the live read models are as they were, go on with: sauro projections rebuild --resume"
+            ) from None
     if as_json:
         typer.echo(json.dumps([asdict(model) for model in found], default=str))
     else:
@@ -81,3 +87,33 @@ def rebuild(
                 typer.secho(f"{model.name}: {json.dumps(row, default=str, ensure_ascii=False)}", fg="red")
     if not all(model.equal for model in found):
         raise typer.Exit(1)
+
+
+@contextmanager
+def _shown() -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on standard error with events a second and the time left, as `progress(position, target)`."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:,.0f} events/s" if task.speed else "")
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
+    with Progress(*columns, transient=True, console=Console(stderr=True)) as progress:
+        bar = progress.add_task("building", total=None)
+
+        def show(position: int, target: int) -> None:
+            step = "building" if position < target else "comparing"
+            progress.update(bar, completed=position, total=target, description=step)
+
+        yield show

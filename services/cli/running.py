@@ -17,18 +17,27 @@ import structlog
 import typer
 
 from services.cli.common import ADDRESSES, CommandFailed, DataOption
+from services.partition import Partition
 from services.settings import Settings
 
 if TYPE_CHECKING:
     from services.app import Host
 
 log = structlog.get_logger("sauro.running")
-SERVICES = ("intake", "relay", "projector", "timekeeper", "warning", "api")
+SERVICES = ("intake", "relay", "projector", "timekeeper", "warning", "audit", "api")
+
+
+def _partition(text: str) -> Partition:
+    try:
+        return Partition.parse(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 @contextmanager
 def engines(settings: Settings, data: Path | None) -> Iterator[Settings]:
     """The configured engines, or embedded ones for as long as the block lasts; migrated."""
+    from services.audit.settings import prepare
     from services.engines import EmbeddedEngines
     from services.eventlog.migrations import migrate as apply
 
@@ -36,6 +45,7 @@ def engines(settings: Settings, data: Path | None) -> Iterator[Settings]:
         if settings.postgres is None or settings.nats is None:
             embedded = stack.enter_context(EmbeddedEngines(data or settings.data))
             addresses = embedded.addresses
+            prepare(embedded.data)
             settings = settings.model_copy(update={"postgres": addresses.postgres, "nats": addresses.nats})
         assert settings.postgres is not None
         apply(settings.postgres)
@@ -77,11 +87,24 @@ def serve(
     addresses: Annotated[
         Path | None, typer.Option(help="Write the service's addresses as JSON once it is ready.")
     ] = None,
+    partition: Annotated[
+        Partition | None,
+        typer.Option(
+            parser=_partition, metavar="K/N", help="Intake only: take the k-th of n shares of the programmes' commands."
+        ),
+    ] = None,
 ) -> None:
     """Run one service on the engines named by SAURO_POSTGRES and SAURO_NATS: one process a service, for production."""
     if service not in SERVICES:
         raise typer.BadParameter(f"'{service}' is no service; there are {', '.join(SERVICES)}", param_hint="SERVICE")
-    asyncio.run(run(Settings(), (service,), [addresses] if addresses else [], quiet=True))
+    if partition is not None and service != "intake":
+        raise typer.BadParameter(
+            f"only intake has partitions; start one '{service}', and another to stand by", param_hint="--partition"
+        )
+    settings = Settings()
+    if partition is not None:
+        settings = settings.model_copy(update={"partition": partition})
+    asyncio.run(run(settings, (service,), [addresses] if addresses else [], quiet=True))
 
 
 def migrate(data: DataOption = None) -> None:
@@ -113,10 +136,10 @@ async def run(settings: Settings, services: Sequence[str], files: Sequence[Path]
             await _run_once(host, settings, files, quiet=quiet)
         except (Exception, BaseExceptionGroup) as trouble:
             reason = away(trouble)
-            if reason is None or host.ready.is_set():
+            if reason is None or (host.ready.is_set() and not host.closed):
                 raise
-            # An engine is away while we start: in which order things start must not matter.
-            log.warning("cannot start yet, trying again", services=services, trouble=reason, delay=delay)
+            # An engine is away while we start (in which order things start must not matter), or it ended our connection.
+            log.warning("cannot go on, beginning anew", services=services, trouble=reason, delay=delay)
             await asyncio.sleep(delay)
             delay = min(delay * 2, 5.0)
         else:

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
+from itertools import groupby
 from typing import Any
 
 from nats.aio.msg import Msg
@@ -24,20 +24,24 @@ Key = tuple[str, str]
 async def send_and_wait(
     settings: Settings, messages: Sequence[Message], patience: float = 60.0
 ) -> dict[Key, dict[str, Any]]:
-    """Publish commands and collect their receipts by (source, id). Raises CommandFailed when receipts stay out."""
+    """Publish commands and collect their receipts by (source, id). Raises CommandFailed when receipts stay out.
+
+    Commands of one programme keep their order by themselves. Those of another may go to another intake instance, so what
+    follows on another programme waits for the receipts of what went before.
+    """
     assert settings.nats is not None
     bus = await Bus.connect(settings.nats, Names(settings.subject_prefix), name="sauro-send")
     receipts: dict[Key, dict[str, Any]] = {}
     wanted = {(source, id_) for source, _, id_, _ in messages}
-    complete = asyncio.Event()
+    answered = asyncio.Condition()
 
     async def on_receipts(message: Msg) -> None:
         for event in json.loads(message.data):
             receipt = event["data"]
             if (key := (receipt["source"], receipt["id"])) in wanted:
                 receipts[key] = receipt
-        if len(receipts) == len(wanted):
-            complete.set()
+        async with answered:
+            answered.notify_all()
 
     with Progress(transient=True, console=Console(stderr=True)) as progress:
         bar = progress.add_task("waiting for receipts", total=len(wanted))
@@ -45,15 +49,15 @@ async def send_and_wait(
             for source in sorted({source for source, _, _, _ in messages}):
                 await bus.client.subscribe(bus.names.receipt(source), cb=on_receipts)
             await bus.client.flush()
-            await bus.publish_all(
-                [(bus.names.command(source, programme), data, None) for source, programme, _, data in messages]
-            )
-            async with asyncio.timeout(patience):
-                while not complete.is_set():
-                    progress.update(bar, completed=len(receipts))
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(0.2):
-                            await complete.wait()
+            for _, run in groupby(messages, key=lambda message: message[1]):
+                run_of = list(run)
+                await bus.publish_batch(
+                    [(bus.names.command(source, programme), data, None) for source, programme, _, data in run_of]
+                )
+                async with asyncio.timeout(patience), answered:
+                    while any((source, id_) not in receipts for source, _, id_, _ in run_of):
+                        await answered.wait()
+                        progress.update(bar, completed=len(receipts))
         except TimeoutError:
             missing = len(wanted) - len(receipts)
             raise CommandFailed(

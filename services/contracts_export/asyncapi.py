@@ -91,6 +91,7 @@ def _channel(spec: StreamSpec, messages: Iterable[str]) -> Json:
         "x-jetstream": {
             "stream": NAMES.stream(spec.name),
             "subjects": [NAMES.subject(*spec.tokens)],
+            **({"keptAs": NAMES.subject(*spec.kept_as)} if spec.kept_as else {}),
             "retention": "limits",
             "maxAgeDays": spec.max_age_days,
         },

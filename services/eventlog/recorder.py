@@ -88,9 +88,12 @@ class Append:
     texts: Sequence[SealedText] = ()
 
 
-def datastore(dsn: str, *, pool_size: int = 2, application: str = "sauro") -> PostgresDatastore:
+def datastore(
+    dsn: str, *, pool_size: int = 2, application: str = "sauro", idle_in_transaction: float = 0.0
+) -> PostgresDatastore:
     """The library's datastore for a libpq connection string; every connection acts as the application's role.
 
+    PostgreSQL ends a transaction on which nothing was heard for `idle_in_transaction` seconds; 0 lets it wait for ever.
     Zone and date style are the connection's own: what the server or the database is set to must change nothing (R-355).
     """
     info: dict[str, Any] = conninfo_to_dict(
@@ -110,6 +113,7 @@ def datastore(dsn: str, *, pool_size: int = 2, application: str = "sauro") -> Po
         originator_id_type="text",
         connect_timeout=10,
         pre_ping=False,
+        idle_in_transaction_session_timeout=idle_in_transaction,
     )
     assert isinstance(store.pool.kwargs, dict)
     store.pool.kwargs.update(info)

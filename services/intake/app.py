@@ -4,16 +4,16 @@ FastStream's batch subscriber waits until a batch is full or its timeout has pas
 """
 
 from services.hosting import Runtime, Work
+from services.intake.partitions import look_after, puller_for
 from services.intake.service import IntakeService
-from services.spine import command_puller, intake_for
+from services.spine import intake_for
 
 NAME = "intake"
 
 
 async def begin(runtime: Runtime) -> Work:
-    """Intake at work on stream COMMANDS."""
-    puller = command_puller(runtime.bus)
-    await puller.start()
+    """Intake at work on its share of stream COMMANDS."""
+    puller = await puller_for(runtime.bus, runtime.settings.partition)
     intake = intake_for(runtime.store, runtime.clock)
     service = IntakeService(intake, runtime.bus, puller, runtime.settings.batch)
 
@@ -21,7 +21,6 @@ async def begin(runtime: Runtime) -> Work:
         return await service.step(wait=1.0)
 
     async def idle() -> None:
-        if not await puller.healthy():
-            await puller.start()
+        await look_after(runtime.bus, runtime.settings.partition, puller)
 
     return Work(step, idle, lambda: service.sequence, puller.stop)

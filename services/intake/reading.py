@@ -23,7 +23,8 @@ from domain.kernel import Request
 from services.eventlog.codec import actor_of
 from services.eventlog.recorder import SealedText
 
-MAX_COMMAND_BYTES = 256 * 1024
+MAX_COMMAND_BYTES = 56 * 1024
+"""So that its events stay below the 65,535 bytes of an entry in C2SP's `tlog-tiles`."""
 _SOURCE = TypeAdapter[str](SourceCode)
 _ID = TypeAdapter[str](MessageId)
 

@@ -63,6 +63,7 @@ def plan(phase: PhaseEntry) -> PlanPhase:
         end_year=phase.end_year,
         end_boundary=phase.end_boundary,
         needs_review_of=phase.needs_review_of,
+        takes_over_from=phase.takes_over_from,
         duties_in_text=bool(phase.duties),
     )
 

@@ -53,7 +53,8 @@ class _Importer:
         own = self.programme
         for key, command in staffing(own, self.roster, self.known):
             yield self._about_organisation(key, command)
-        yield self._send("programme", None, definitions.registration(own, self.known, policy, calendar))
+        registered = definitions.registration(own, self.known, policy, calendar)
+        yield self._send("programme", None, registered, by=self._top)
         for phase in own.phases:
             yield self._send("phase", phase.code, definitions.plan(phase))
         for regime in own.regimes:
@@ -70,9 +71,15 @@ class _Importer:
             else:
                 yield self._send("assignment", task.code, AssignTask(content=content), by=own.roles.director)
 
+    @property
+    def _top(self) -> tuple[str, ...]:
+        """The unit above all others, whose head administers the organisation; none if the roster does not know it."""
+        known = self.roster.organisation(self.programme.organisation.code)
+        return () if known is None else (known.top,)
+
     def _about_organisation(self, key: str, command: Command) -> Outgoing:
         code = self.programme.organisation.code
-        sent = self._outgoing("organisation", f"organisation/{code}", code, command, key)
+        sent = self._outgoing("organisation", f"organisation/{code}", code, command, key, self._top)
         known = self.roster.organisation(code)
         return sent if known is None else replace(sent, occurred_at=local_midnight(known.valid_from))
 

@@ -193,6 +193,7 @@ class PhaseEntry(Model):
     end_year: int | None = None
     end_boundary: Literal["before", "by_end_of"] = "by_end_of"
     needs_review_of: Code | None = None
+    takes_over_from: Code | None = None
     aim: Line | None
     contents: tuple[Line, ...]
     work_fields: Codes = ()

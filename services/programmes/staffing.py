@@ -32,7 +32,11 @@ def staffing(programme: ProgrammeFile, roster: Roster, known: Directory) -> Iter
     if own is None:
         raise ValueError(f"organisation {code}: the roster does not know it; add it under 'organisations'")
     entry = programme.organisation
-    yield code, RegisterOrganisation(name_vi=entry.name_vi, name_en=entry.name_en, kind=entry.kind)
+    first = known.head(own.top)
+    yield (
+        code,
+        RegisterOrganisation(name_vi=entry.name_vi, name_en=entry.name_en, kind=entry.kind, administrators=(first,)),
+    )
     for unit in known.units.values():
         yield unit.code, _established(unit, own)
     for post in known.posts:

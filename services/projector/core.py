@@ -3,25 +3,38 @@
 A model that cannot apply an event stops before it: the event is quarantined with its error and the other models go on (R-352).
 """
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 import structlog
-from eventsourcing.persistence import IntegrityError, Tracking
-from eventsourcing.postgres import PostgresDatastore, PostgresTrackingRecorder
+from eventsourcing.persistence import IntegrityError
 from psycopg import Cursor
 
 from domain.kernel import Recorded
-from projections.model import ReadModel
-from projections.status import clear_quarantine, forget_positions, positions, quarantine
-from projections.tables import CannotApply, create_tables, drop_tables, fold_batch, write_fold
+from projections.model import Handlers, ReadModel
+from projections.past import create_past
+from projections.rows import CannotApply, Fold, RowCache, fold_batch, write_fold
+from projections.status import (
+    begin_positions,
+    clear_quarantine,
+    forget_positions,
+    move_positions,
+    positions,
+    quarantine,
+)
+from projections.tables import create_tables, drop_tables, table_ids
 from services.clock import Clock
+from services.eventlog.reading import states_after
+from services.projector.apart import write_apart
 from services.store import Store
 
 SCHEMA = "read"
-BATCH = 1000
+BATCH = 2000
+"""At most so many events a transaction. A batch takes what is there: one event at once when idle, this many under load."""
 CHANNEL = "sauro_read"
 PROJECTOR_LOCK = 0x5A_55_52_50
 """Shared by the projector for each batch, taken alone by a rebuild that switches."""
@@ -32,35 +45,21 @@ class CannotStore(Exception):
     """A read model's table does not take a row an event led to: out of range, or empty where it must not be."""
 
 
-class Positions(PostgresTrackingRecorder):
-    """The library's tracking recorder over read.positions, on the pool of the log's datastore."""
-
-    def __init__(self, store: PostgresDatastore) -> None:
-        schema, store.schema = store.schema, SCHEMA  # the recorder reads the schema's name once, here
-        super().__init__(store, tracking_table_name="positions")
-        store.schema = schema
-
-    def create_table(self) -> None:
-        """Nothing: migrations own the table."""
-
-    def track(self, cursor: Cursor[Any], reached: Sequence[Tracking]) -> None:
-        """Move positions forward in the caller's transaction, in one round trip.
-
-        Raises IntegrityError, as the library does, when one stands there already: another projector was faster.
-        """
-        if not reached:
-            return
-        cursor.executemany(
-            self.insert_tracking_statement,
-            [{"application_name": t.application_name, "notification_id": t.notification_id} for t in reached],
-        )
-        if cursor.rowcount != len(reached):
-            raise IntegrityError("another projector has applied these events")
-
-
 def tracked_name(model: ReadModel) -> str:
     """Under which name a model's position is kept: with its shape, so that another shape begins anew."""
     return f"{model.name}@{model.fingerprint}"
+
+
+@contextmanager
+def no_collector() -> Iterator[None]:
+    """Without Python's cycle collector: rows form no cycles, and it would look through all of them again and again."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,40 +73,55 @@ class Progress:
 class Projector:
     """All read models of a registry, kept by one process."""
 
-    def __init__(self, store: Store, clock: Clock, schema: str = SCHEMA) -> None:
-        self._store, self._clock, self._schema = store, clock, schema
-        self._tracking = Positions(store.datastore)
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store, self._clock = store, clock
+        self._models = {model.name: model for model in store.registry.read_models}
+        self._handlers = Handlers(self._models.values())
         self._positions: dict[str, int] = {}
         self._stopped: set[str] = set()
+        self._cache = RowCache()
+        self._tables: tuple[int, ...] = ()
+        self._prepared = False
 
     def prepare(self) -> None:
         """Make missing tables; a model whose shape changed is thrown away and built anew from the log."""
-        models = self._store.registry.read_models
+        models = self._models.values()
         with self._store.recorder.transaction() as cursor:
+            self._share_lock(cursor)
             known = positions(cursor)
             for model in models:
                 if tracked_name(model) not in known:
-                    drop_tables(cursor, self._schema, model)
+                    drop_tables(cursor, SCHEMA, model)
                     forget_positions(cursor, model.name)
-            create_tables(cursor, self._schema, models, self._store.registry.views)
+            create_tables(cursor, SCHEMA, models, self._store.registry.views)
+            create_past(cursor, self._store.registry.read_models, self._store.registry.views)
+            begin_positions(cursor, [tracked_name(model) for model in models])
             clear_quarantine(cursor)
         self._positions = {model.name: known.get(tracked_name(model), 0) for model in models}
         self._stopped = set()
+        self._cache.clear()
+        self._prepared = True
 
     def step(self) -> int:
-        """Apply one batch to every model; returns how many events were read, 0 at the head of the log."""
-        if not self._positions:
+        """Apply one batch to every model; returns how many events were read, 0 at the head of the log.
+
+        After an error the next step prepares anew: it reads the positions and trusts no row in memory.
+        """
+        if not self._prepared:
             self.prepare()
-        going = {name: position for name, position in self._positions.items() if name not in self._stopped}
+        going = self._going()
         if not going:
             return 0
-        start = min(going.values())
-        notifications = self._store.recorder.select_notifications(start, BATCH, inclusive_of_start=False)
-        if not notifications:
+        start = min(self._positions[model.name] for model in going)
+        with self._store.recorder.reading() as cursor:
+            states = states_after(cursor, start, BATCH)
+        if not states:
             return 0
-        events = [self._store.codec.decode(notification.state) for notification in notifications]
-        self._apply(events)
-        return len(events)
+        self._prepared = False
+        with no_collector():
+            self._apply([self._store.codec.decode(state) for state in states])
+        self._prepared = True
+        return len(states)
 
     def _apply(self, events: Sequence[Recorded[Any]]) -> None:
         try:
@@ -117,29 +131,57 @@ class Projector:
                 self._apply_alone(model, events)
 
     def _going(self) -> list[ReadModel]:
-        return [model for model in self._store.registry.read_models if model.name not in self._stopped]
+        return [model for model in self._models.values() if model.name not in self._stopped]
 
     def _apply_to(self, models: Sequence[ReadModel], events: Sequence[Recorded[Any]]) -> None:
         last = events[-1].position
+        behind = [model for model in models if self._positions[model.name] < last]
+        if not behind:
+            return
+        handled = self._handlers.split(events)
         with self._store.recorder.transaction() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", (PROJECTOR_LOCK,), prepare=True)
-            reached = [self._write(cursor, model, events) for model in models]
-            self._tracking.track(cursor, [tracking for tracking in reached if tracking is not None])
+            self._share_lock(cursor)
+            self._look_at_tables(cursor)
+            folds = [self._write(cursor, model, handled, last) for model in behind]
+            moves = {tracked_name(model): (self._positions[model.name], last) for model in behind}
+            if not move_positions(cursor, moves):
+                raise IntegrityError("another projector has applied these events")
             cursor.execute(f"NOTIFY {CHANNEL}")
-        for model in models:
-            self._positions[model.name] = max(self._positions[model.name], last)
+        for fold in folds:
+            self._cache.keep(fold)
+            self._positions[fold.model.name] = last
 
-    def _write(self, cursor: Cursor[Any], model: ReadModel, events: Sequence[Recorded[Any]]) -> Tracking | None:
+    @staticmethod
+    def _share_lock(cursor: Cursor[Any]) -> None:
+        """Keep a switch of tables away for the length of the transaction.
+
+        Its commit need not wait for the disk: rows and position are lost together, if at all, and come again from the log.
+        """
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock_shared(%s), set_config('synchronous_commit', 'off', true)",
+            (PROJECTOR_LOCK,),
+            prepare=True,
+        )
+
+    def _look_at_tables(self, cursor: Cursor[Any]) -> None:
+        """Rows in memory are those of the tables they were written to: a rebuild may have switched them since."""
+        found = table_ids(cursor, SCHEMA, list(self._models))
+        if found != self._tables:
+            self._cache.clear()
+            self._tables = found
+
+    def _write(
+        self, cursor: Cursor[Any], model: ReadModel, handled: Mapping[str, Sequence[Recorded[Any]]], last: int
+    ) -> Fold:
         at = self._positions[model.name]
-        fresh = [event for event in events if event.position > at]
-        if not fresh:
-            return None
-        fold = fold_batch(cursor, self._schema, model, fresh)
+        fresh = [event for event in handled.get(model.name, ()) if event.position > at]
+        fold = fold_batch(cursor, SCHEMA, model, fresh, self._cache)
         try:
-            write_fold(cursor, self._schema, fold)
-        except (psycopg.DataError, psycopg.IntegrityError, TypeError) as error:
+            write_fold(cursor, SCHEMA, fold)
+            write_apart(cursor, SCHEMA, fold, self._store.codec, last)
+        except (psycopg.DataError, psycopg.IntegrityError, TypeError, ValueError, OverflowError) as error:
             raise CannotStore(f"{type(error).__name__}: {error}") from error
-        return Tracking(tracked_name(model), fresh[-1].position)
+        return fold
 
     def _apply_alone(self, model: ReadModel, events: Sequence[Recorded[Any]]) -> None:
         if model.name in self._stopped:

@@ -1,25 +1,26 @@
 """A second build of the read models beside the live ones, compared row by row at one position (R-313, R-352).
 
-The same `apply` as the live projector, folded in memory; closed versions are copied as they come, live rows at the end. With
-`switch` the new build takes the live one's place in one transaction.
+The same `apply` as the live projector, folded in memory, while the service runs and is read. A build that was stopped can
+go on from its last checkpoint. With `switch` the new build takes the live one's place in one transaction.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
-from psycopg import Cursor
-from psycopg.sql import SQL, Identifier
+from psycopg import Connection, Cursor
 
-from projections.model import Key, ReadModel, View
+from projections.builds import BUILD, analyse_build, drop_build
+from projections.model import ReadModel, View
 from projections.status import positions
-from projections.tables import Fold, checksum, create_tables, differences, drop_tables, fold_batch, write_fold
-from services.projector.core import PROJECTOR_LOCK, SCHEMA, tracked_name
+from projections.tables import checksum, create_tables, differences
+from services.projector.building import BATCH, CHECKPOINT, Builder, Progress
+from services.projector.core import SCHEMA, tracked_name
+from services.projector.switching import switch_to
 from services.store import Store
 
-BUILD = "read_build"
-BATCH = 5000
-Progress = Callable[[int, int], None]
+REBUILD_LOCK = 0x5A_55_52_42
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,76 +45,56 @@ class UnknownReadModel(Exception):
 
 
 class ReadModelsApart(Exception):
-    """Read models at different positions cannot be compared as one."""
+    """Read models at different positions, or that began anew meanwhile, cannot be compared as one."""
 
 
-@dataclass
-class Builder:
-    """Folds the log in memory into the build schema."""
-
-    store: Store
-    models: tuple[ReadModel, ...]
-    position: int = 0
-    rows: dict[str, dict[Key, tuple[Any, int] | None]] = field(default_factory=dict)
-
-    def begin(self) -> None:
-        """An empty build schema with the tables, without their indexes' cost until the end."""
-        with self.store.recorder.transaction() as cursor:
-            cursor.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(BUILD)))
-            cursor.execute(SQL("CREATE SCHEMA {}").format(Identifier(BUILD)))
-            create_tables(cursor, BUILD, self.models, ())
-        self.rows = {model.name: {} for model in self.models}
-
-    def advance(self, to: int, cursor: Cursor[Any] | None = None) -> None:
-        """Fold events up to a position, writing closed versions as they come."""
-        while self.position < to:
-            found = self.store.recorder.select_notifications(self.position, BATCH, stop=to, inclusive_of_start=False)
-            if not found:
-                return
-            events = [self.store.codec.decode(notification.state) for notification in found]
-            folds = []
-            for model in self.models:
-                fold = Fold(model, self.rows[model.name])
-                for event in events:
-                    fold.take(event)
-                folds.append(Fold(model, closed=fold.closed))
-            self._flush(folds, cursor)
-            self.position = found[-1].id
-
-    def _flush(self, folds: Iterable[Fold], cursor: Cursor[Any] | None) -> None:
-        if cursor is not None:
-            for fold in folds:
-                write_fold(cursor, BUILD, fold)
-            return
-        with self.store.recorder.transaction() as own:
-            for fold in folds:
-                write_fold(own, BUILD, fold)
-
-    def finish(self, cursor: Cursor[Any]) -> None:
-        """Write the live rows."""
-        for model in self.models:
-            write_fold(cursor, BUILD, Fold(model, self.rows[model.name]))
+class RebuildRunning(Exception):
+    """Another rebuild is at work on this database."""
 
 
 def rebuild(
-    store: Store, names: Sequence[str] | None = None, progress: Progress | None = None, *, switch: bool = False
+    store: Store,
+    names: Sequence[str] | None = None,
+    progress: Progress | None = None,
+    *,
+    switch: bool = False,
+    resume: bool = False,
+    checkpoint: int = CHECKPOINT,
 ) -> tuple[Rebuilt, ...]:
-    """Build read models anew and compare. `progress(position, head)` is called as it goes. Raises UnknownReadModel."""
+    """Build read models anew, compare, and with `switch` put the build in the live one's place.
+
+    `progress(position, target)` is called as it goes. Whatever stops it leaves the live read models untouched and the build
+    as of its last checkpoint, one every `checkpoint` events; `resume` goes on from there, if there is one. Raises
+    UnknownReadModel, ReadModelsApart, RebuildRunning, and SwitchBlocked when readers do not let it switch.
+    """
     models = _chosen(store, names)
     views = store.registry.views if names is None else ()
-    builder = Builder(store, models)
-    builder.begin()
-    head = store.recorder.max_notification_id() or 0
-    while builder.position < head:
-        builder.advance(min(head, builder.position + BATCH))
-        if progress is not None:
-            progress(builder.position, head)
-    rebuilt = _compare(store, builder, views)
-    if switch:
-        _switch(store, builder)
-    with store.recorder.transaction() as cursor:
-        cursor.execute(SQL("DROP SCHEMA {} CASCADE").format(Identifier(BUILD)))
+    with _alone(store) as connection:
+        builder = Builder(store, connection, models)
+        live = _live_position(connection.cursor(), models)
+        if not (resume and builder.resume(live)):
+            builder.begin()
+        _catch_up(builder, connection, live, progress, checkpoint)
+        rebuilt = _compare(builder, views)
+        if switch:
+            switch_to(store, builder, connection)
+        with builder.transaction() as cursor:
+            drop_build(cursor)
     return rebuilt
+
+
+@contextmanager
+def _alone(store: Store) -> Iterator[Connection[Any]]:
+    """A connection that keeps other rebuilds away; all of the build is written on it, so that both are lost together."""
+    with store.recorder.reading() as cursor:
+        row = cursor.execute("SELECT pg_try_advisory_lock(%s) AS taken", (REBUILD_LOCK,)).fetchone()
+        if row is None or not row["taken"]:
+            raise RebuildRunning("another rebuild is running on this database; wait for its end, or stop it")
+        try:
+            yield cursor.connection
+        finally:
+            if not cursor.connection.broken:
+                cursor.execute("SELECT pg_advisory_unlock(%s)", (REBUILD_LOCK,))
 
 
 def _chosen(store: Store, names: Sequence[str] | None) -> tuple[ReadModel, ...]:
@@ -125,28 +106,45 @@ def _chosen(store: Store, names: Sequence[str] | None) -> tuple[ReadModel, ...]:
     return tuple(known[name] for name in names)
 
 
-def _compare(store: Store, builder: Builder, views: Iterable[View]) -> tuple[Rebuilt, ...]:
-    """Bring the build to the live position as one snapshot sees it, then compare in that snapshot."""
-    with store.recorder.transaction() as cursor:
+def _live_position(cursor: Cursor[Any], models: Iterable[ReadModel]) -> int:
+    known = positions(cursor)
+    at = {known.get(tracked_name(model), 0) for model in models}
+    if len(at) > 1:
+        raise ReadModelsApart(
+            "the read models stand at different positions: one is in quarantine, or the projector has not"
+            " caught up; rebuild them by name"
+        )
+    return max(at, default=0)
+
+
+def _catch_up(
+    builder: Builder, connection: Connection[Any], live: int, progress: Progress | None, checkpoint: int
+) -> None:
+    """Fold, a checkpoint a transaction, until the live read models are less than a batch ahead."""
+    while builder.position < live:
+        with builder.transaction() as cursor:
+            builder.advance(cursor, min(live, builder.position + checkpoint), progress and _towards(live, progress))
+        now = _live_position(connection.cursor(), builder.models.values())
+        if now - builder.position > BATCH:
+            live = now
+
+
+def _towards(live: int, progress: Progress) -> Progress:
+    return lambda position, _: progress(position, live)
+
+
+def _compare(builder: Builder, views: Iterable[View]) -> tuple[Rebuilt, ...]:
+    """Bring the build to the live position as one snapshot sees it, then compare in that snapshot: nobody waits for it."""
+    with builder.transaction() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        known = positions(cursor)
-        at = {known.get(tracked_name(model), 0) for model in builder.models}
-        position = max(at, default=0)
-        if len(at) > 1:
-            raise ReadModelsApart(
-                "the read models stand at different positions: one is in quarantine, or the projector has not"
-                " caught up; rebuild them by name"
-            )
-        if builder.position > position:  # the live side is behind: fold a fresh build only as far as it is
-            builder.rows, builder.position = {model.name: {} for model in builder.models}, 0
-            for model in builder.models:
-                cursor.execute(SQL("TRUNCATE {}").format(Identifier(BUILD, f"{model.name}_history")))
-        builder.advance(position, cursor)
-        builder.finish(cursor)
+        position = _live_position(cursor, builder.models.values())
+        if builder.position > position:
+            raise ReadModelsApart("the live read models began anew during the rebuild; start it again")
+        builder.advance(cursor, position)
+        analyse_build(cursor, builder.models.values())
         create_tables(cursor, BUILD, (), views)
         relations = [
-            *((model.name, model.key) for model in builder.models),
-            *((f"{model.name}_history", (*model.key, "from_pos", "to_pos")) for model in builder.models),
+            *(table for model in builder.models.values() for table in model.tables),
             *((view.name, view.key) for view in views),
         ]
         return tuple(_compared(cursor, name, key, position) for name, key in relations)
@@ -157,22 +155,3 @@ def _compared(cursor: Cursor[Any], name: str, key: tuple[str, ...], position: in
     _, built = checksum(cursor, BUILD, name)
     found = () if live == built else tuple(differences(cursor, SCHEMA, BUILD, name, key))
     return Rebuilt(name, position, rows, live, built, found)
-
-
-def _switch(store: Store, builder: Builder) -> None:
-    """Put the build in the live one's place: under the projector's lock, caught up, in one transaction."""
-    with store.recorder.transaction() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", (PROJECTOR_LOCK,))
-        known = positions(cursor)
-        for model in builder.models:
-            at = known.get(tracked_name(model), 0)
-            found = store.recorder.select_notifications(builder.position, 1_000_000, stop=at, inclusive_of_start=False)
-            events = [store.codec.decode(notification.state) for notification in found]
-            if events:
-                write_fold(cursor, BUILD, fold_batch(cursor, BUILD, model, events))
-        cursor.execute(SQL("SET LOCAL search_path TO {}").format(Identifier(BUILD)))
-        for model in builder.models:
-            drop_tables(cursor, SCHEMA, model)
-            for table in (model.name, f"{model.name}_history"):
-                cursor.execute(SQL("ALTER TABLE {} SET SCHEMA {}").format(Identifier(BUILD, table), Identifier(SCHEMA)))
-        create_tables(cursor, SCHEMA, store.registry.read_models, store.registry.views)

@@ -14,6 +14,7 @@ from contracts.programme import AdoptEscalationPolicy, AmendCalendar, DefineRegi
 from domain.assignment_content import missing_fields
 from domain.calendar import at_local, local_date
 from domain.obligation_state import OWED
+from domain.organisation import GRANT_AUTHORITY
 from services.simulation.desk import Desk, Staff
 from services.simulation.reports import Reports
 from services.simulation.slots import MORNING
@@ -69,9 +70,11 @@ class Changes:
         self.desk.send("DMS", stream, command, actor, organisation=organisation)
 
     def _about(self, code: str, command: Command) -> None:
-        """A command about the organisation of a programme, by its office."""
+        """A command about the organisation of a programme, by a post that may change it."""
         staff = Staff(self.desk.world, code)
-        self._send(f"organisation/{staff.organisation}", command, staff.office, staff.organisation)
+        administrator = staff.holder(GRANT_AUTHORITY, self.desk.now, other_than="")
+        assert administrator is not None  # one is always left
+        self._send(f"organisation/{staff.organisation}", command, administrator, staff.organisation)
 
     def _release_holder(self) -> None:
         self._about(CULTURE, ReleaseHolder(post=_MOVED, valid_to=local_date(self.desk.now)))
@@ -88,9 +91,9 @@ class Changes:
         self._about(CULTURE, GrantAuthority(grant=_GRANTED_ANEW, post=post, authority=_AUTHORITY, valid_from=day))
 
     def _dissolve(self) -> None:
-        """A unit is merged into another; its open tasks and duties go with it (R-089)."""
+        """A unit is merged into another from tomorrow on; its open tasks and duties go with it (R-089)."""
         desk, staff = self.desk, Staff(self.desk.world, CULTURE)
-        day = local_date(desk.now)
+        day = local_date(desk.now) + dt.timedelta(days=1)
         self._about(CULTURE, DissolveUnit(unit=_DISSOLVED, valid_to=day, successors=(_SUCCESSOR,), reason="sáp nhập"))
         for code in (CULTURE, "SVHTTDL-CCHC-2025"):
             for stream in desk.world.streams("assignment", code):

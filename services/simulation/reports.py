@@ -13,7 +13,6 @@ from contracts.obligation import (
     CorrectObligation,
     DeclareNothingToReport,
     ForwardObligation,
-    OpenObligation,
     ReturnObligation,
     SetOwner,
     SubmitObligation,
@@ -46,7 +45,7 @@ class Reports:
         self.desk.send("RPT", stream, command, actor, organisation=staff.organisation, **more)  # type: ignore[arg-type]
 
     def declared(self, stream: str) -> None:
-        """Something is owed: name its owner, open its window, set its limit where these are missing, then meet it."""
+        """Something is owed: name its owner and its limit where these are missing, then meet it once its window opens."""
         state, _, _ = self._of(stream)
         desk, rng = self.desk, self.desk.rng
         if state.unit is None:
@@ -60,7 +59,7 @@ class Reports:
             desk.put_off(rng.randint(20, 90), stream, self._configure_due)
             return
         if state.opens_at is not None and state.opens_at > desk.now:
-            desk.put_at(desk.slots.from_instant(state.opens_at), stream, self._open)
+            desk.put_at(desk.slots.from_instant(state.opens_at) + 1, stream, self._opened)
         else:
             self._plan(stream)
 
@@ -95,12 +94,6 @@ class Reports:
         state, _, _ = self._of(stream)
         if state.unit is not None and state.status in OWED:
             self._plan(stream, again=True)
-
-    def _open(self, stream: str) -> None:
-        state, staff, _ = self._of(stream)
-        if state.status in ("undated", "scheduled"):
-            self._send(stream, staff, OpenObligation(), staff.office)
-            self.desk.put_off(1, stream, self._opened)
 
     def _opened(self, stream: str) -> None:
         if self.desk.world.obligation(stream).status in OWED:

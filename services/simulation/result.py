@@ -9,6 +9,8 @@ from typing import Any
 import orjson
 
 from domain.assignment_content import missing_fields
+from domain.assignment_state import Assignment
+from domain.obligation_state import Obligation
 from domain.warning_state import OPEN, Warned
 from projections import queries_scorecards as scorecards
 from projections.queries import begin_snapshot
@@ -33,6 +35,8 @@ class DemoResult:
     titles: dict[str, str]
     drafts: tuple[tuple[str, str, tuple[str, ...]], ...]
     joint_leads: tuple[tuple[str, str, tuple[str, ...], str], ...]
+    late_task: str | None = None
+    """The stream of a task that went late, was warned about, explained and decided: one for a reviewer to follow."""
 
     def as_json(self) -> str:
         """The document as JSON."""
@@ -73,7 +77,26 @@ def build_result(
         "rounds": spine.rounds,
     }
     titles = {c.programme.code: c.programme.title.vi for c in programmes if c.programme}
-    return DemoResult(document, titles, tuple(_drafts(world, codes)), tuple(_joint_leads(world, codes)))
+    drafts, joint_leads = tuple(_drafts(world, codes)), tuple(_joint_leads(world, codes))
+    return DemoResult(document, titles, drafts, joint_leads, _late_task(world))
+
+
+def _late_task(world: World) -> str | None:
+    """The first task, in order of their beginning, that was finished after its warning had climbed and its explanation stood."""
+    climbed = {
+        s.about for s in world.states.values() if isinstance(s, Warned) and s.level >= 2 and s.status == "resolved"
+    }
+    explained = {
+        state.duty.about
+        for state in world.states.values()
+        if isinstance(state, Obligation) and state.duty.kind == "explanation" and state.status == "accepted"
+    }
+    late = (
+        stream
+        for stream, state in world.states.items()
+        if stream in climbed and stream in explained and isinstance(state, Assignment) and state.status == "completed"
+    )
+    return next(late, None)
 
 
 def _warnings(world: World) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import date
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -49,8 +50,8 @@ class ProgressBar:
         self._bar.update(self._task, description=what)
 
 
-def show(result: DemoResult, console: Console | None = None, *, relaxed: bool = True) -> None:
-    """Print every table of a run."""
+def show(result: DemoResult, console: Console | None = None, *, relaxed: bool = True, data: Path | None = None) -> None:
+    """Print every table of a run, and a late task to follow; `data` is where the run can be read."""
     console = console or Console(width=WIDTH)
     document = result.document
     for code in document["programmes"]:
@@ -60,6 +61,10 @@ def show(result: DemoResult, console: Console | None = None, *, relaxed: bool = 
     console.print(_totals(document["totals"]))
     _open_points(console, result)
     _summary(console, document, relaxed=relaxed)
+    if result.late_task is not None:
+        console.print("Một nhiệm vụ trễ hạn, có cảnh báo, giải trình và quyết định; lần theo bằng:")
+        command = f"  sauro history {result.late_task} --data {data or 'DIR'}"
+        console.print(command, highlight=False, markup=False, soft_wrap=True)
 
 
 def _table(title: str, *columns: tuple[str, bool]) -> Table:

@@ -184,7 +184,7 @@ class Tasks:
         elif way < 0.20:
             self._send(stream, staff, SuspendAssignment(reason="chờ hướng dẫn của cấp trên"), staff.office)
             desk.put_off(rng.randint(10, 40), stream, self._resume)
-        elif way < 0.208:
+        elif way < 0.208 and state.referred_to is None:
             self._send(stream, staff, CancelAssignment(reason="nhiệm vụ không còn phù hợp"), staff.director)
         else:
             return False

@@ -26,9 +26,13 @@ class Warnings:
     def __init__(self, codec: EventCodec, bus: Bus) -> None:
         self._codec, self._bus = codec, bus
         self.sequence = 0
-        self.batches = 0
         self.trouble: str | None = None
-        """What last went wrong, for the heartbeat."""
+        """What went wrong since it was last told."""
+
+    def tell_trouble(self) -> str | None:
+        """What went wrong since it was last told, for the heartbeat."""
+        told, self.trouble = self.trouble, None
+        return told
 
     @staticmethod
     def filters(bus: Bus) -> tuple[str, ...]:
@@ -49,7 +53,6 @@ class Warnings:
         ]
         if commands:
             self.sequence = (await send(self._bus, SOURCE, commands))[-1]
-        self.batches += 1
         return len(commands)
 
     async def _deliver(self, raised: Sequence[Recorded[Any]]) -> dict[str, Outgoing]:

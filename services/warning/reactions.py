@@ -17,6 +17,7 @@ from contracts.deadlines import (
 )
 from contracts.obligation import DemandExplanation
 from contracts.warning import EscalateWarning, RaiseWarning, RecordResponse, ResolveWarning, SupersedeWarning
+from domain.deadlines import SILENT
 from domain.kernel import Recorded
 from domain.obligation_opening import explanation_stream
 from domain.warning_state import stream_of
@@ -25,7 +26,6 @@ from services.senders import derived_id, system_command
 
 HEARD = ("DeadlineApproached", "DeadlinePassed", "DeadlineRescheduled", "DeadlineMet", "DeadlineCancelled")
 NOTICED = ("WarningRaised", "WarningEscalated")
-_SILENT = frozenset({"phase_start", "phase_end", "report_period"})
 _EXPLAINED = frozenset({"assignment_due", "obligation_due"})
 _DONE = frozenset({"completed", "late_completion"})
 
@@ -33,11 +33,11 @@ _DONE = frozenset({"completed", "late_completion"})
 def reactions(event: Recorded[Any]) -> list[Outgoing]:
     """The commands an event calls for, in order; none for most."""
     data = event.data
-    if data.key.kind in _SILENT:
-        return []
     if data.key.kind == "warning_response_due":
         climb = EscalateWarning(key=data.key)
         found: list[tuple[str, Command]] = [(event.stream, climb)] if isinstance(data, DeadlinePassed) else []
+    elif data.key.kind in SILENT:
+        return []
     else:
         found = _about_subject(event, data)
     return [_command(event, subject, command, number) for number, (subject, command) in enumerate(found)]
@@ -88,7 +88,8 @@ def _command(event: Recorded[Any], subject: str, command: Command, number: int) 
         command,
         subject,
         event.organisation,
-        event.occurred_at,  # of a deadline: its own instant, so that downtime changes nothing (R-353)
+        # A rung or limit: its own instant, so that downtime changes nothing (R-353). An end: when it was on record.
+        event.occurred_at if isinstance(event.data, DeadlineApproached | DeadlinePassed) else event.recorded_at,
         derived_id("warning", event.id, number),
         correlation_id=event.correlation_id,
         causation_id=event.id,

@@ -1,1 +1,1 @@
-"""Benchmarks on the real engines with fsync on; figures are ratios against raw engines in the same run."""
+"""Benchmarks on the real embedded engines with fsync on; README.md states method and results."""

@@ -1,7 +1,6 @@
-"""A figure with its spread, and how it is printed and written."""
+"""A figure with its spread, what stood beside it, and whether its floor is reached."""
 
 import json
-import platform
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,10 +10,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tests.benchmarks.floors import FLOORS
+
 
 @dataclass(frozen=True)
 class Figure:
-    """Runs of one measurement, with what stood beside it in the same run."""
+    """Runs of one measurement, with the medians of what stood beside it in the same run."""
 
     name: str
     unit: str
@@ -22,40 +23,81 @@ class Figure:
     runs: tuple[float, ...]
     beside: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def median(self) -> float:
+        """The figure."""
+        return statistics.median(self.runs)
+
+    @property
+    def ratio(self) -> dict[str, float]:
+        """Ours divided by theirs."""
+        return {name: self.median / theirs for name, theirs in self.beside.items() if theirs}
+
+    @property
+    def spread(self) -> float:
+        """Maximum less minimum, as a share of the median."""
+        return (max(self.runs) - min(self.runs)) / self.median if self.median else 0.0
+
     def as_json(self) -> dict[str, Any]:
-        """The figure as scripts read it; `ratio` is ours divided by theirs."""
-        median = statistics.median(self.runs)
+        """The figure as scripts read it."""
         return {
             "name": self.name,
             "unit": self.unit,
             "higher_is_better": self.higher_is_better,
-            "median": median,
+            "median": self.median,
             "min": min(self.runs),
             "max": max(self.runs),
             "runs": len(self.runs),
             "beside": dict(self.beside),
-            "ratio": {name: median / theirs for name, theirs in self.beside.items() if theirs},
+            "ratio": self.ratio,
         }
 
 
-def show(figures: Sequence[Figure]) -> None:
-    """Print the figures with their spread and ratios."""
-    table = Table(
-        "benchmark",
-        "unit",
-        "median",
-        "min",
-        "max",
-        "runs",
-        "beside, ratio",
-        title=f"{platform.machine()}, Python {platform.python_version()}",
-    )
+def median_of(runs: Sequence[float]) -> float:
+    """The median of what stood beside."""
+    return statistics.median(runs)
+
+
+def verdicts(row: Mapping[str, Any]) -> list[tuple[str, bool]]:
+    """What a figure must reach, in words, and whether it does; empty without a floor."""
+    floor = FLOORS.get(row["name"])
+    if floor is None:
+        return []
+    up = row["higher_is_better"]
+    found = [(f"{'≥' if up else '≤'} {number(floor.reach)}", _reached(row["median"], floor.reach, up=up))]
+    for name, ratio in floor.ratios.items():
+        if name in row["ratio"]:
+            found.append((f"{'≥' if up else '≤'} {ratio:g} × {name}", _reached(row["ratio"][name], ratio, up=up)))
+    return found
+
+
+def _reached(value: float, floor: float, *, up: bool) -> bool:
+    return value >= floor if up else value <= floor
+
+
+def number(value: float) -> str:
+    """A number with as many digits as it deserves."""
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def show(figures: Sequence[Figure], title: str) -> None:
+    """Print the figures with spread, ratios, and beside each floor whether it is reached."""
+    table = Table("benchmark", "unit", "median", "min", "max", "spread", "runs", "beside", "floor", title=title)
     for figure in figures:
         row = figure.as_json()
-        beside = "\n".join(f"{name} {value:,.0f} (× {row['ratio'][name]:.2f})" for name, value in figure.beside.items())
-        numbers = (f"{row[name]:,.1f}" for name in ("median", "min", "max"))
-        table.add_row(figure.name, figure.unit, *numbers, str(row["runs"]), beside or "-")
-    Console().print(table)
+        beside = "\n".join(
+            f"{name} {number(value)} (× {row['ratio'][name]:.2f})" for name, value in figure.beside.items()
+        )
+        floors = "\n".join(
+            f"[green]reached[/] {what}" if reached else f"[red]not reached[/] {what}" for what, reached in verdicts(row)
+        )
+        numbers = (number(row[name]) for name in ("median", "min", "max"))
+        spread = f"{100 * figure.spread:.0f} %"
+        table.add_row(figure.name, figure.unit, *numbers, spread, str(len(figure.runs)), beside or "-", floors or "-")
+    console = Console()
+    Console(width=None if console.is_terminal else 170).print(table)
 
 
 def write(figures: Sequence[Figure], file: Path) -> None:

@@ -1,64 +1,113 @@
-"""Commands waiting in COMMANDS → events and receipts committed, receipts published; intake alone."""
+"""`ingest` and `ingest-cold`: progress reports waiting in COMMANDS → events and receipts committed, receipts published.
 
-import time
+Intake alone, in this process, as the service drives it. In all 200,000 commands wait for the five measured runs, a fifth
+before each; the runs go over the same 20,000 assignments with fresh ids.
+"""
+
 from datetime import UTC, datetime
-
-import psycopg
 
 from services.bus import Bus
 from services.clock import SystemClock
-from services.engines import EmbeddedEngines
-from services.intake.service import IntakeService
-from services.senders import send
-from services.spine import command_puller, intake_for
+from services.spine import intake_for
 from services.store import Store
-from tests.benchmarks.figures import Figure
-from tests.benchmarks.world import Installation, installation, prepared, progress
+from tests.benchmarks import profiling
+from tests.benchmarks.bench import RUNS, Bench, Installation
+from tests.benchmarks.commands import chain, progress, random_ids, uuid7s
+from tests.benchmarks.figures import Figure, median_of
+from tests.benchmarks.floors import COPY, LIBRARY
+from tests.benchmarks.peers import library, raw_copy, raw_fetch
+from tests.benchmarks.profiling import show_stages, watching
+from tests.benchmarks.waiting import Worked, fill
+from tests.benchmarks.world import World, world
 
-TASKS, COMMANDS, RUNS = 1000, 10_000, 5
-
-
-async def run(engines: EmbeddedEngines) -> list[Figure]:
-    """Five runs on one installation, after one to warm up."""
-    with installation(engines) as place:
-        store, bus, spine = await prepared(place, engines.addresses.nats, TASKS)
-        await spine.stop()
-        rates = [await _once(store, bus, number) for number in range(RUNS + 1)]
-        copied = _raw_copy(place, COMMANDS)
-        await bus.close()
-        store.close()
-    return [Figure("ingest", "commands/s", True, tuple(rates[1:]), {"raw COPY of the rows, 500 a commit": copied})]
+FETCH = "raw fetch and ack"
+EARLIER = (130, 140, 150, 160, 170)
+"""Events an assignment of `ingest-cold` has: 150 in the mean, so that snapshots lie 0 to 40 events back, as in life."""
 
 
-async def _once(store: Store, bus: Bus, number: int) -> float:
-    commands = progress(COMMANDS, TASKS, datetime.now(UTC), prefix=f"r{number}-")
-    for start in range(0, COMMANDS, 2000):
-        last = (await send(bus, "BENCH", commands[start : start + 2000]))[-1]
-    puller = command_puller(bus)
-    service = IntakeService(intake_for(store, SystemClock()), bus, puller)
-    begun = time.perf_counter()
-    await puller.start()
-    while service.sequence < last:
-        await service.step(5.0)
-    rate = COMMANDS / (time.perf_counter() - begun)
-    await puller.stop()
-    return rate
+async def warm(bench: Bench) -> list[Figure]:
+    """Five runs after one to warm up; raw COPY and the library take their turn between them."""
+    assignments, commands = bench.size(20_000, 500), bench.size(40_000, 1000)
+    theirs = max(bench.size(2_000, 250) // RUNS, 50)
+    template = world(bench, World(assignments))
+    rates: dict[str, list[float]] = {"ours": [], COPY: [], LIBRARY: [], FETCH: []}
+    with (
+        bench.installation(template) as place,
+        bench.empty_database() as peer,
+        library(peer, theirs * RUNS, random_ids(1)) as peers,
+    ):
+        store, bus = await connected(place)
+        worked = Worked(intake_for(store, SystemClock()), bus)
+        ids = uuid7s(int(datetime.now(UTC).timestamp() * 1000))
+        with watching(profiling.INGEST, on=bench.profile) as watch:
+            for run in range(RUNS + 1):
+                bench.says(f"run {run} of {RUNS}, {commands:,} commands")
+                last = await fill(bus, progress(commands, range(assignments), datetime.now(UTC), ids, run * commands))
+                spent = await worked.seconds(last)
+                if run == 0:
+                    watch.clear()
+                    continue
+                require_answered(place, commands)
+                rates["ours"].append(commands / spent)
+                rates[COPY].append(raw_copy(place, commands))
+                rates[FETCH].append(await raw_fetch(bus, last - commands + 1, commands))
+                rates[LIBRARY].append(peers.rate(theirs))
+        await disconnected(store, bus)
+    if bench.profile:
+        wall = sum(commands / rate for rate in rates["ours"])
+        show_stages("ingest", watch, RUNS * commands, wall, "command")
+    beside = {name: median_of(runs) for name, runs in rates.items() if name != "ours"}
+    return [Figure("ingest", "commands/s", True, tuple(rates["ours"]), beside)]
 
 
-def _raw_copy(place: Installation, rows: int) -> float:
-    """The same stored events, copied by psycopg into an empty table of the same shape, 500 a commit."""
-    columns = "notification_id, originator_id, originator_version, topic, recorded_at, state"
-    with psycopg.connect(place.dsn, autocommit=True) as connection:
-        found = connection.execute(f"SELECT {columns} FROM log.events ORDER BY 1 DESC LIMIT {rows}".encode()).fetchall()
-        connection.execute("CREATE TABLE raw (LIKE log.events INCLUDING INDEXES)")
-        begun = time.perf_counter()
-        for start in range(0, len(found), 500):
-            with (
-                connection.transaction(),
-                connection.cursor() as cursor,
-                cursor.copy(f"COPY raw ({columns}) FROM STDIN (FORMAT BINARY)".encode()) as copy,
-            ):
-                copy.set_types(["int8", "text", "int8", "text", "timestamptz", "bytea"])
-                for row in found[start : start + 500]:
-                    copy.write_row(row)
-        return len(found) / (time.perf_counter() - begun)
+async def cold(bench: Bench) -> list[Figure]:
+    """Each run begins with PostgreSQL restarted and an intake that has seen nothing, on a fifth of the assignments."""
+    assignments = bench.size(20_000, 500)
+    share = assignments // RUNS
+    commands = 10 * share
+    template = world(bench, World(assignments, tuple(chain(reports=count - 3) for count in EARLIER)))
+    rates: list[float] = []
+    with bench.installation(template) as place:
+        ids = uuid7s(int(datetime.now(UTC).timestamp() * 1000))
+        with watching(profiling.INGEST, on=bench.profile) as watch:
+            for run in range(RUNS + 1):
+                bench.says(f"run {run} of {RUNS}, {commands:,} commands on {share:,} cold streams")
+                place.execute("CHECKPOINT")
+                bench.engines.postgres.restart()
+                store, bus = await connected(place)
+                first = share * max(run - 1, 0)
+                last = await fill(bus, progress(commands, range(first, first + share), datetime.now(UTC), ids))
+                spent = await Worked(intake_for(store, SystemClock()), bus).seconds(last)
+                await disconnected(store, bus)
+                if run == 0:
+                    watch.clear()
+                else:
+                    rates.append(commands / spent)
+    if bench.profile:
+        show_stages("ingest-cold", watch, RUNS * commands, sum(commands / rate for rate in rates), "command")
+    return [Figure("ingest-cold", "commands/s", True, tuple(rates))]
+
+
+async def connected(place: Installation) -> tuple[Store, Bus]:
+    """A store and a bus with its streams."""
+    bus = await Bus.connect(place.nats, place.names, name="bench")
+    await bus.ensure_streams()
+    return Store.open(place.dsn, application="bench"), bus
+
+
+async def disconnected(store: Store, bus: Bus) -> None:
+    """Give both back."""
+    await bus.close()
+    store.close()
+
+
+def require_answered(place: Installation, commands: int) -> None:
+    """The last commands were all accepted, each with one event."""
+    found = place.value(
+        f"SELECT count(*) FROM (SELECT * FROM log.receipts ORDER BY receipt DESC LIMIT {commands}) r"
+        " WHERE outcome = 1 AND event_count = 1"
+    )
+    assert found == commands, f"{found} of {commands} accepted"
+
+
+__all__ = ["cold", "connected", "disconnected", "warm"]

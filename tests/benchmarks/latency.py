@@ -1,77 +1,123 @@
-"""One sender at a steady pace: publish → receipt, and publish → visible through the HTTP API."""
+"""`receipt` and `visible`: 500 commands a second from one sender, all services running as `sauro up` runs them.
+
+Latencies are taken from the moment the sender hands a command to its connection.
+"""
 
 import asyncio
-import json
 import statistics
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
-import httpx
+import orjson
 from nats.aio.msg import Msg
 
-from services.app import SERVICES, Host
-from services.engines import EmbeddedEngines
-from services.outgoing import to_json
-from services.settings import Settings
+from services.bus import Bus
+from tests.benchmarks.bench import RUNS, Bench
+from tests.benchmarks.commands import PROGRAMME, SOURCE, Message, chain, code_of, progress, uuid7s
 from tests.benchmarks.figures import Figure
-from tests.benchmarks.world import installation, prepared, progress
+from tests.benchmarks.ingest import connected
+from tests.benchmarks.running import Http, at_rest, events_begin_at, sauro, settled
+from tests.benchmarks.world import World, world
 
-TASKS, PER_SECOND, SECONDS = 200, 200, 5
+PER_SECOND, SECONDS = 500, 10
+ASSIGNMENTS = 5_000
+EARLIER = chain()
 
 
-async def run(engines: EmbeddedEngines) -> list[Figure]:
-    """All services in one process, one sender, the receipts heard as they come; every tenth command looked up by HTTP."""
-    with installation(engines) as place:
-        store, bus, spine = await prepared(place, engines.addresses.nats, TASKS)
-        await spine.stop()
-        settings = Settings(postgres=place.dsn, nats=engines.addresses.nats, subject_prefix=place.names.prefix)
-        host = Host(settings, SERVICES)
-        running = asyncio.create_task(host.app.run())
-        await host.ready.wait()
-        sent: dict[str, float] = {}
-        received: dict[str, float] = {}
+async def receipt(bench: Bench) -> list[Figure]:
+    """From publish until the sender hears its receipt."""
+    return await _figures(bench, "receipt", visible=False)
+
+
+async def visible(bench: Bench) -> list[Figure]:
+    """From publish until `GET /v1/assignments/…` shows the report; one reader asks without pause."""
+    return await _figures(bench, "visible", visible=True)
+
+
+async def _figures(bench: Bench, name: str, *, visible: bool) -> list[Figure]:
+    seconds = max(2.0, SECONDS * min(bench.scale, 1))
+    template = world(bench, World(ASSIGNMENTS, (EARLIER,)))
+    halves, tails = [], []
+    with bench.installation(template) as place:
+        store, bus = await connected(place)
+        base = len(store.recorder.tails([f"assignment/{PROGRAMME}/{code_of(0)}"], [0]))
+        head = store.recorder.max_notification_id() or 0
+        store.close()
+        await events_begin_at(bus, head)
+        async with sauro(place, "up") as running, Http(running["api"]) as http:
+            bench.says("waiting for the read models")
+            await at_rest(bus, http, head)
+            for run in range(RUNS + 1):
+                bench.says(f"run {run} of {RUNS}, {PER_SECOND} commands/s for {seconds:.0f} s")
+                load = Load(bus, int(PER_SECOND * seconds), run, base)
+                found = await (load.visible(http) if visible else load.receipts())
+                if run:
+                    cuts = statistics.quantiles(found, n=100)
+                    halves.append(cuts[49])
+                    tails.append(cuts[98])
+        await bus.close()
+    return [Figure(f"{name} p50", "ms", False, tuple(halves)), Figure(f"{name} p99", "ms", False, tuple(tails))]
+
+
+class Load:
+    """One run of one sender."""
+
+    def __init__(self, bus: Bus, count: int, run: int, base: int) -> None:
+        self._bus, self._count, self._base = bus, count, base
+        self._first = run * count
+        ids = uuid7s(int(datetime.now(UTC).timestamp() * 1000))
+        self._messages: Sequence[Message] = progress(count, range(ASSIGNMENTS), datetime.now(UTC), ids, self._first)
+        self._sent: list[float] = []
+        self._received: dict[str, float] = {}
+
+    async def receipts(self) -> list[float]:
+        """Milliseconds until each receipt, as core NATS delivers it."""
         complete = asyncio.Event()
 
         async def hear(message: Msg) -> None:
             now = time.perf_counter()
-            for event in json.loads(message.data):
-                received.setdefault(event["data"]["id"], now)
-            if len(received) == PER_SECOND * SECONDS:
+            for one in orjson.loads(message.data):
+                self._received.setdefault(one["data"]["id"], now)
+            if len(self._received) == self._count:
                 complete.set()
 
-        await bus.client.subscribe(bus.names.receipt("BENCH"), cb=hear)
-        visible = asyncio.create_task(_watch(host.api_address or "", sent))
-        for command in progress(PER_SECOND * SECONDS, TASKS, datetime.now(UTC), prefix="l"):
-            sent[command.id] = time.perf_counter()
-            await bus.client.publish(bus.names.command("BENCH", command.programme), to_json(command, "BENCH"))
-            await asyncio.sleep(1 / PER_SECOND)
-        async with asyncio.timeout(30):
+        subscription = await self._bus.client.subscribe(self._bus.names.receipt(SOURCE), cb=hear)
+        await self._bus.client.flush()
+        await self._send()
+        async with asyncio.timeout(60):
             await complete.wait()
-        seen = await visible
-        host.app.exit()
-        await running
-        await bus.close()
-        store.close()
-    receipts = [1000 * (received[id_] - at) for id_, at in sent.items()]
-    return [*_quantiles("receipt", receipts), *_quantiles("visible", seen)]
+        await subscription.unsubscribe()
+        ids = [orjson.loads(data)["id"] for _, _, data in self._messages]
+        return [1000 * (self._received[id_] - at) for id_, at in zip(ids, self._sent, strict=True)]
 
+    async def visible(self, http: Http) -> list[float]:
+        """Milliseconds until a report shows; the reader always turns to the command sent last."""
+        sending = asyncio.create_task(self._send())
+        found, seen = [], -1
+        while not sending.done():
+            last = len(self._sent) - 1
+            if last <= seen:
+                await asyncio.sleep(0.0005)
+                continue
+            seen, number = last, self._first + last
+            wanted = self._base + 1 + number // ASSIGNMENTS
+            async with asyncio.timeout(60):
+                while True:
+                    row = await http.json(f"/v1/assignments/{PROGRAMME}/{code_of(number % ASSIGNMENTS)}")
+                    if row["data"]["version"] >= wanted:
+                        break
+            found.append(1000 * (time.perf_counter() - self._sent[last]))
+        await sending
+        await settled(http, 0)
+        return found
 
-async def _watch(address: str, sent: dict[str, float]) -> list[float]:
-    """How long until a progress report shows in the assignment's row."""
-    found: list[float] = []
-    async with httpx.AsyncClient(base_url=address) as client:
-        for number in range(0, PER_SECOND * SECONDS, 10):
-            task = number % TASKS
-            while f"l{number}" not in sent:
-                await asyncio.sleep(0.001)
-            while True:
-                row = (await client.get(f"/v1/assignments/SKHCN-TD500/B-{task:06}")).json()["data"]
-                if row["version"] >= 4 + number // TASKS:
-                    break
-            found.append(1000 * (time.perf_counter() - sent[f"l{number}"]))
-    return found
-
-
-def _quantiles(name: str, values: list[float]) -> list[Figure]:
-    cuts = statistics.quantiles(values, n=100)
-    return [Figure(f"{name} p50", "ms", False, (cuts[49],)), Figure(f"{name} p99", "ms", False, (cuts[98],))]
+    async def _send(self) -> None:
+        begun = time.perf_counter()
+        for number, (source, programme, data) in enumerate(self._messages):
+            wait = begun + number / PER_SECOND - time.perf_counter()
+            if wait > 0:
+                await asyncio.sleep(wait)
+            subject = self._bus.names.command(source, programme)
+            self._sent.append(time.perf_counter())
+            await self._bus.client.publish(subject, data)

@@ -170,7 +170,9 @@ def founding(sender: Sender, **programme: Any) -> list[dict[str, Any]]:
     """The commands that set up organisation, posts, one authority and the programme."""
     organisation = f"organisation/{ORG}"
     year = date(2026, 1, 1)
-    commands: list[Command] = [RegisterOrganisation(name_vi="Sở VHTTDL", kind="department")]
+    commands: list[Command] = [
+        RegisterOrganisation(name_vi="Sở VHTTDL", kind="department", administrators=("GD", "VPS-CVP"))
+    ]
     for unit, kind, *posts in _UNITS:
         commands.append(EstablishUnit(unit=unit, name_vi=unit, kind=kind, valid_from=year))
         commands += [EstablishPost(post=p, unit=unit, title_vi=p, head=p == posts[0]) for p in posts]

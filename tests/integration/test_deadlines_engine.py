@@ -163,7 +163,7 @@ def passings(store: Store) -> list[tuple[str, str, str, int, datetime]]:
 
 
 BUSINESS = ("assignments", "obligations", "phases", "warnings", "programmes", "units")
-BOOKKEEPING = ("version", "from_pos", "recorded_at", "delivered")
+BOOKKEEPING = ("version", "from_pos", "from_at", "recorded_at", "delivered")
 
 
 # ---------------------------------------------------------------- restart and downtime

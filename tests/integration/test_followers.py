@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -30,12 +29,13 @@ from contracts.assignment import (
 )
 from domain.kernel import Recorded
 from projections import assignments
+from projections.builds import BUILD
 from projections.model import Key, ReadModel, by_stream, handling
 from projections.status import positions, quarantined
 from projections.tables import as_of
 from services.bus import ATOMIC_FROM, Bus
 from services.projector.core import Projector, tracked_name
-from services.projector.rebuild import BUILD, UnknownReadModel, rebuild
+from services.projector.rebuild import UnknownReadModel, rebuild
 from services.registry import Aggregate, Registry
 from services.relay.core import BATCH, EventsAhead, Relay
 from services.store import Store
@@ -76,7 +76,7 @@ def test_incremental_equals_rebuild(store: Store) -> None:
     desk = Desk.founded(store)
     mixed_run(desk, project(store, desk.clock))
     found = rebuild(store)
-    expected = [name for model in store.registry.read_models for name in (model.name, f"{model.name}_history")]
+    expected = [name for model in store.registry.read_models for name, _ in model.tables]
     assert {one.name for one in found} == {*expected, *(view.name for view in store.registry.views)}
     assert [one.name for one in found if not one.equal] == []
     assert {one.position for one in found} == {store.recorder.head().position}
@@ -174,7 +174,7 @@ def test_the_past_is_a_fold_up_to_there(store: Store) -> None:
     mixed_run(desk, projector)
     model = assignments.MODEL
     state: dict[Key, Any] = {}
-    names = [field.name for field in dataclasses.fields(model.row)]
+    names = [column.name for column in model.columns]
     for event in events(store):
         if model.handles_event(event):
             for key in model.keys(event):

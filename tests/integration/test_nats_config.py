@@ -1,8 +1,8 @@
 """deploy/nats/nats.conf on a real server: a sender publishes under its own name only."""
 
 import asyncio
-import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,18 +26,20 @@ def server(tmp_path: Path) -> Iterator[str]:
     file.write_text(text, encoding="utf-8")
     environment = os.environ | {"SAURO_NATS_PASSWORD": "ours", "DMS_NATS_PASSWORD": "theirs"}
     process = subprocess.Popen(
-        [str(nats_server()), "-c", str(file), "--ports_file_dir", str(tmp_path)],
+        [str(nats_server()), "-c", str(file)],
         env=environment,
         stderr=subprocess.PIPE,
         text=True,
     )
     try:
         assert process.stderr is not None
+        address = ""
         for line in process.stderr:
+            if found := re.search(r"Listening for client connections on (\S+)", line):
+                address = found[1]
             if "Server is ready" in line:
                 break
-        (ports,) = tmp_path.glob("*.ports")
-        yield json.loads(ports.read_text(encoding="utf-8"))["nats"][0].removeprefix("nats://")
+        yield address
     finally:
         process.terminate()
         process.communicate(timeout=10)

@@ -1,6 +1,5 @@
 """The rates of a scorecard: what reports like to mix is kept apart (R-194, R-330, R-061)."""
 
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -11,7 +10,8 @@ from contracts.envelope import Actor
 from domain.kernel import Recorded
 from projections import assignments
 from projections.assignments import AssignmentRow
-from projections.tables import Fold, create_tables, write_fold
+from projections.rows import write_rows
+from projections.tables import create_tables
 from services.clock import SimulatedClock
 from services.intake.reading import Incoming
 from services.outgoing import Outgoing, to_json
@@ -45,14 +45,13 @@ def _row(number: int, **changes: Any) -> AssignmentRow:
     )
     row = assignments.apply(None, event)
     assert row is not None
-    return replace(row, **changes)
+    return row._replace(**changes)
 
 
 def _card(store: Store, rows: list[AssignmentRow], view: str = "department_scorecard") -> dict[str, Any]:
     with store.recorder.transaction() as cursor:
         create_tables(cursor, "read", store.registry.read_models, store.registry.views)
-        known = {(row.programme, row.code): (row, 1) for row in rows}
-        write_fold(cursor, "read", Fold(assignments.MODEL, dict(known)))
+        write_rows(cursor, "read", assignments.MODEL, [(row, 1, AT) for row in rows])
         found = cursor.execute(f"SELECT * FROM read.{view}".encode()).fetchone()
     assert found is not None
     return found
@@ -73,7 +72,7 @@ def test_r194_49_of_50_meets_98_per_cent_and_open_overdue_tasks_count_as_not_on_
 
 
 def test_r330_an_extension_after_the_limit_is_late_against_the_original(store: Store) -> None:
-    late = replace(done(1, "late", "on_time"), was_overdue=True, extensions=1, extended_after_limit=True)
+    late = done(1, "late", "on_time")._replace(was_overdue=True, extensions=1, extended_after_limit=True)
     card = _card(store, [late, done(2, "early", "early")])
     assert (card["done_late"], card["done_on_time_original"], card["done_on_time_current"]) == (1, 1, 2)
     assert (card["on_time_rate"], card["on_time_rate_current"]) == (Decimal("0.5000"), Decimal("1.0000"))
@@ -83,7 +82,7 @@ def test_r330_an_extension_after_the_limit_is_late_against_the_original(store: S
 def test_r169_what_has_no_limit_is_not_judged(store: Store) -> None:
     card = _card(store, [done(1, "undated", "undated"), done(2, "on_time")])
     assert (card["done_undated"], card["on_time_rate"]) == (1, Decimal("1.0000"))
-    alone = _card(store, [done(1, "undated", "undated"), replace(done(2, "undated", "undated"))])
+    alone = _card(store, [done(1, "undated", "undated"), done(2, "undated", "undated")])
     assert alone["on_time_rate"] is None
 
 

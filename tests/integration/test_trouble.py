@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import sha256
+from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
@@ -16,6 +17,7 @@ import pytest
 from contracts.assignment import AssignTask
 from services.app import Host
 from services.bus import Bus, Message
+from services.cli.running import run
 from services.engines import EmbeddedEngines
 from services.intake.service import HEADERS, IntakeService
 from services.puller import Puller
@@ -23,8 +25,9 @@ from services.settings import Settings
 from services.spine import command_puller, intake_for
 from services.store import Store
 from services.timekeeper.core import Timekeeper
-from tests.integration.support import PROG, SOURCE, Desk, messages, project, receipts, stream, task
+from tests.integration.support import SOURCE, Desk, messages, project, receipts, rows, stream, task
 from tests.integration.test_warning_watch import EVENT
+from tests.unit.spec import PROG
 
 
 @dataclass
@@ -225,8 +228,44 @@ async def test_an_event_nobody_can_read_holds_up_no_other_and_is_told(warning: H
             info = await bus.js.consumer_info(bus.names.stream("EVENTS"), bus.names.stream("warning"))
             if not info.num_pending and info.num_ack_pending == 1:
                 break
-    assert warning._warnings is not None
-    assert warning._warnings.trouble is not None
+
+
+async def test_a_connection_that_nats_ends_for_good_is_made_anew(
+    engines: EmbeddedEngines, dsn: str, bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What hangs on such a connection would try for ever; `sauro serve` begins anew on another."""
+    hosts: list[Host] = []
+
+    class Noted(Host):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            hosts.append(self)
+
+    monkeypatch.setattr("services.app.Host", Noted)
+    settings = Settings(postgres=dsn, nats=engines.addresses.nats, subject_prefix=bus.names.prefix)
+    running = asyncio.create_task(run(settings, ("warning",), [], quiet=True))
+    async with asyncio.timeout(20):
+        while not hosts:
+            await bus.client.flush()
+        await hosts[0].ready.wait()
+        client: Any = await hosts[0].broker.connect()
+        client._transport.write(b"NONSENSE\r\n")
+        while len(hosts) < 2:
+            await bus.client.flush()
+        await hosts[1].ready.wait()
+    assert hosts[0].closed
+    hosts[1].app.exit()
+    await running
+
+
+async def test_trouble_of_the_warning_service_stands_in_its_heartbeat(warning: Host, bus: Bus, store: Store) -> None:
+    await bus.publish_all([(bus.names.event("P", "assignment", "DeadlineMet"), b'{"type":"unknown"}', None)])
+    async with asyncio.timeout(20):
+        while True:
+            await bus.client.flush()
+            told = rows(store, "SELECT last_error FROM read.followers WHERE name = 'warning'")
+            if told and told[0]["last_error"]:
+                break
 
 
 # ---------------------------------------------------------------- the timekeeper

@@ -134,12 +134,13 @@ def test_r043_owner_open_until_set_then_a_product_needs_document_and_acceptance(
 def test_r164_in_time_at_the_last_second_late_at_the_limit() -> None:
     world = given(due(19, "before"))
     met = world.do(SubmitObligation(), S, "PBCXB-TP", "2026-06-18T23:59:59")
-    assert names(met) == ["ObligationSubmitted", "DeadlineMet"]
+    assert names(met) == ["DeadlineApproached", "ObligationSubmitted", "DeadlineMet"]
     accepted = accept(world, "2026-06-19T08:00")
     assert names(accepted) == ["ObligationAccepted"]
     assert accepted[0].data.verdict.against_current == "on_time"
     late = given(due(19, "before"))
-    assert names(late.do(SubmitObligation(), S, "PBCXB-TP", "2026-06-19T00:00")) == ["ObligationSubmitted"]
+    found = late.do(SubmitObligation(), S, "PBCXB-TP", "2026-06-19T00:00")
+    assert names(found) == ["DeadlineApproached", "DeadlinePassed", "ObligationSubmitted"]
 
 
 def test_r169_undated_until_configured_and_never_late_before() -> None:
@@ -173,14 +174,13 @@ def test_r057_r171_opened_by_hand_it_stays_undated_until_set() -> None:
 def test_window_in_the_future_is_scheduled_and_submission_is_allowed() -> None:
     world = given(opens_on=dt.date(2026, 6, 3))
     assert world.state(S).status == "scheduled"
-    assert names(world.do(SubmitObligation(), S, "PBCXB-TP", "2026-06-02T08:00")) == [
-        "ObligationSubmitted",
-        "DeadlineMet",
-    ]
+    early = world.do(SubmitObligation(), S, "PBCXB-TP", "2026-06-02T08:00")
+    assert names(early) == ["ObligationSubmitted", "DeadlineMet", "DeadlineCancelled"]
+    assert world.timekeeper("2026-06-30T00:00") == []
     undated = given(None, opens_on=dt.date(2026, 7, 1))
     undated.do(ConfigureDue(due=due(5, month=7), reason="đặt hạn"), S, "GD")
     assert undated.state(S).status == "scheduled"
-    assert names(undated.do(OpenObligation(), S, "GD", "2026-07-01T08:00")) == ["ObligationOpened"]
+    assert names(undated.do(OpenObligation(), S, "GD", "2026-06-30T08:00")) == ["ObligationOpened", "DeadlineCancelled"]
 
 
 def test_moved_limit_keeps_the_original_and_both_verdicts() -> None:
@@ -206,10 +206,30 @@ def test_missed_then_handed_in_late() -> None:
 
 
 def test_a_slow_timekeeper_does_not_hide_that_the_limit_passed() -> None:
+    world = submitted("2026-06-05T01:00", settings=Settings(late_entry_tolerance_hours=0))
+    world.do(ReturnObligation(reason="x"), S, "VPS-CVP", "2026-06-05T02:00")
+    found = world.do(ConfigureDue(due=due(20), reason="x"), S, "GD", "2026-06-06T02:00")
+    assert names(found) == ["DeadlinePassed", "DueConfigured", "DeadlineRescheduled"]
+    assert (found[0].occurred_at, found[0].policy_version) == (local("2026-06-06T00:00"), 1)
+    assert (found[2].data.replaces, found[2].data.warned) == (found[0].data.key.due_version, True)
+
+
+def test_what_is_accepted_late_ends_its_limit_as_warned_about_and_under_its_policy() -> None:
     world = submitted("2026-06-06T01:00")
-    accepted = accept(world, "2026-06-06T02:00")
-    assert names(accepted) == ["ObligationAccepted", "DeadlinePassed", "DeadlineCancelled"]
-    assert accepted[1].occurred_at == local("2026-06-06T00:00")
+    (accepted, ended) = accept(world, "2026-06-06T02:00")
+    assert accepted.data.verdict.against_current == "late"
+    assert (ended.data.reason, ended.data.warned, ended.policy_version) == ("late_completion", True, 1)
+
+
+@pytest.mark.parametrize("dated", [True, False])
+def test_the_window_opens_on_its_day_without_anybody(dated: bool) -> None:
+    world = given(BY_5 if dated else None, opens_on=dt.date(2026, 6, 3))
+    assert world.state(S).status == ("scheduled" if dated else "undated")
+    fired = world.timekeeper("2026-06-03T00:00", late="2026-06-03T09:00")
+    assert names(fired)[-2:] == ["DeadlinePassed", "ObligationOpened"]
+    assert fired[-1].occurred_at == local("2026-06-03T00:00")
+    assert world.state(S).status == "open"
+    assert not world.state(S).missed
 
 
 def test_r347_in_time_but_entered_late_within_tolerance_supersedes_the_passing() -> None:
@@ -269,7 +289,7 @@ def test_r258_nothing_to_report_counts_as_handed_in() -> None:
     with pytest.raises(WrongUnit):
         world.do(DeclareNothingToReport(), S, "QLVH-TP", "2026-06-04T08:00")
     found = world.do(DeclareNothingToReport(note="không phát sinh"), S, "PBCXB-TP", "2026-06-04T08:00")
-    assert names(found) == ["NothingToReportDeclared", "DeadlineMet"]
+    assert names(found) == ["DeadlineApproached", "NothingToReportDeclared", "DeadlineMet"]
     assert accept(world, "2026-06-04T09:00")[0].data.verdict.against_current == "early"
 
 

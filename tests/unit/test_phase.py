@@ -5,7 +5,15 @@ from typing import Any
 
 import pytest
 
-from contracts.assignment import Due, Evidence
+from contracts.assignment import (
+    AssignTask,
+    CarryOverAssignment,
+    Due,
+    Evidence,
+    ResumeAssignment,
+    StartWork,
+    SuspendAssignment,
+)
 from contracts.obligation import AcceptObligation, DeclareObligation, Duty, SubmitObligation, WaiveObligation
 from contracts.phase import (
     ApproveAccountabilityList,
@@ -24,7 +32,7 @@ from contracts.phase import (
     SignOffPhaseReview,
     StartPhaseReview,
 )
-from contracts.programme import IssueProgramme
+from contracts.programme import IssueProgramme, Settings
 from domain.authority import RoleRequired
 from domain.deadlines import TimerTooEarly
 from domain.kernel import AlreadyExists, NoSuchStream, NotNow, ReservedForSauro
@@ -32,14 +40,15 @@ from domain.obligation_opening import PhaseIsClosed
 from domain.organisation import PeriodInverted
 from domain.phase import (
     EndIsKnown,
-    HeadMissing,
     ListNotNil,
     ProductsUndecided,
     ReviewMissing,
     UnknownProduct,
     YearAlreadyReviewed,
 )
+from domain.responsibility import HeadMissing
 from tests.unit.spec import PROG, World, local, names, sample_world, text
+from tests.unit.spec_tasks import T, clear, office
 
 P1, P2, P3, P5 = (f"phase/{PROG}/P{number}" for number in (1, 2, 3, 5))
 PRODUCT = f"obligation/{PROG}/OB-1"
@@ -177,7 +186,9 @@ def test_r036_end_passes_to_awaiting_review_and_a_review_is_owed_in_30_days() ->
     assert world.do(StartPhaseReview(), P1, "VPS-CVP")
     assert status(world, P1) == "under_review"
     signed = world.do(SignOffPhaseReview(), P1, "GD", "2026-07-06T00:00")
-    assert names(signed) == ["PhaseReviewSignedOff", "DeadlinePassed", "DeadlineCancelled"]
+    assert names(signed) == ["DeadlinePassed", "PhaseReviewSignedOff", "DeadlineCancelled"]
+    assert [event.policy_version for event in signed] == [1, None, 1]
+    assert (signed[2].data.reason, signed[2].data.warned) == ("late_completion", True)
 
 
 def test_boundary_of_the_end_is_data() -> None:
@@ -339,3 +350,56 @@ def test_timers_belong_to_the_timekeeper_and_fire_once() -> None:
     assert world.do(command, P1, "TK", source="timekeeper", unit="SAURO") == []
     with pytest.raises(NoSuchStream):
         world.do(OpenPhase(reason="mở"), P5, "GD")
+
+
+# --- what nobody has begun goes on (R-036) ----------------------------------------------------------------------------
+
+
+def handed_on(**settings: Any) -> World:
+    """Two tasks of phase 1, which phase 2 takes over from; one was begun."""
+    world = office(settings=Settings(start_within_days=2, **settings))
+    world.do(PlanPhase(name_vi="P1", end=dt.date(2026, 6, 5)), P1, "VPS-CVP", "2026-05-30T08:00")
+    second = PlanPhase(name_vi="P2", start=dt.date(2026, 6, 5), end=dt.date(2026, 12, 31), takes_over_from="P1")
+    world.do(second, P2, "VPS-CVP")
+    for stream in (T, f"{T}-B"):
+        world.do(AssignTask(content=clear(phase="P1")), stream, "GD", "2026-06-01T08:00")
+    world.do(StartWork(), f"{T}-B", "PBCXB-PP", "2026-06-02T08:00")
+    return world
+
+
+def test_r036_when_phase_1_ends_its_tasks_are_to_be_started_in_phase_2() -> None:
+    world = handed_on()
+    fired = [event for event in world.timekeeper("2026-06-06T00:00", late="2026-06-08T07:00") if event.stream == T]
+    assert names(fired) == ["DeadlinePassed", "AssignmentCarriedOver", "DeadlineScheduled"]
+    assert {event.occurred_at for event in fired} == {local("2026-06-06T00:00")}
+    assert (fired[1].data.from_phase, fired[1].data.to_phase, fired[1].data.was_overdue) == ("P1", "P2", False)
+    assert (world.state(T).phase, world.state(T).status) == ("P2", "assigned")
+    assert fired[2].data.limit.named == "2026-06-09"  # two working days after the Saturday
+    begun = world.state(f"{T}-B")
+    assert (begun.phase, begun.status, begun.deadlines.get("phase_handover")) == ("P1", "in_progress", None)
+
+
+def test_r036_begun_in_time_nothing_is_listed_and_begun_late_it_is() -> None:
+    for at, late in (("2026-06-09T08:00", False), ("2026-06-10T08:00", True)):
+        world = handed_on()
+        world.timekeeper("2026-06-06T00:00")
+        found = world.do(StartWork(), T, "PBCXB-PP", at)
+        assert ("DeadlinePassed" in names(found), "DeadlineMet" in names(found)) == (late, not late)
+        assert world.state(T).deadlines.get("work_start_due") is None
+
+
+def test_r036_a_suspended_task_goes_on_when_it_is_resumed() -> None:
+    world = handed_on()
+    world.do(SuspendAssignment(reason="x"), T, "GD", "2026-06-03T08:00")
+    assert not [event for event in world.timekeeper("2026-06-07T00:00") if event.stream == T]
+    world.do(ResumeAssignment(reason="x"), T, "GD", "2026-06-08T08:00")
+    world.timekeeper("2026-06-08T08:00", late="2026-06-08T08:00")
+    assert world.state(T).phase == "P2"
+
+
+def test_r036_carried_over_by_hand_is_not_handed_on_again_and_an_unknown_phase_hands_nothing_on() -> None:
+    world = handed_on()
+    world.do(CarryOverAssignment(to_phase="P2", reason="x"), T, "GD", "2026-06-03T08:00")
+    assert world.state(T).deadlines.get("phase_handover") is None
+    with pytest.raises(NoSuchStream):
+        world.do(PlanPhase(name_vi="P3", takes_over_from="P9"), P3, "VPS-CVP")

@@ -7,6 +7,7 @@ import pytest
 from contracts.assignment import AssignTask
 from contracts.base import Command
 from contracts.limits import CalendarDay, DueRule, Offset
+from contracts.organisation import GrantAuthority
 from contracts.phase import PlanPhase
 from contracts.programme import (
     AdoptCalendar,
@@ -31,7 +32,7 @@ from contracts.programme import (
     Rung,
     Settings,
 )
-from domain.authority import RoleRequired
+from domain.authority import AuthorityNotHeld, RoleRequired
 from domain.kernel import AlreadyExists, NoSuchStream, Refused
 from domain.organisation import UnknownPost, UnknownUnit
 from domain.programme import (
@@ -44,7 +45,7 @@ from domain.programme import (
 )
 from domain.programme_state import Programme, ProgrammeIsClosed
 from tests.unit.spec import POLICY, PROG, ROLES, World, define_regime, local, names, sample_world
-from tests.unit.spec_tasks import CLEAR, HANDED_IN, PROGRAMME, T, at_work, clear, day, office, sign_off
+from tests.unit.spec_tasks import CLEAR, HANDED_IN, ORGANISATION, PROGRAMME, T, at_work, clear, day, office, sign_off
 
 CITED = "02/CTr-UBND"
 REGISTER = RegisterProgramme(title_vi="Chương trình", kind="YEARLY-PLAN", roles=ROLES, policy=POLICY)
@@ -164,13 +165,15 @@ def test_r009_a_programme_without_phases_is_assigned_reported_on_and_closed() ->
     sign_off(world)
     refused(RoleRequired, world, CloseProgramme(reason="x"), "VPS-CVP")
     found = world.do(CloseProgramme(reason="hết năm"), PROGRAMME, "GD", "2026-12-31T08:00")
-    assert names(found) == ["ProgrammeClosed", "DeadlineCancelled"]
+    assert names(found)[-2:] == ["ProgrammeClosed", "DeadlineCancelled"]
+    assert names(found).count("ObligationDeclared") == 6  # two units, three quarters: owed whether seen in time or not
     assert (state(world).closed, state(world).deadlines.live) == (True, {})
-    assert world.timekeeper("2027-12-31T00:00") == []
+    later = world.timekeeper("2027-12-31T00:00")
+    assert {event.stream.split("/")[0] for event in later} == {"obligation"}
+    assert "ObligationDeclared" not in names(later)
 
 
 _ACTS: tuple[Command, ...] = (
-    AssignRoles(roles=(RoleHolding(role="superior", posts=("PGD",)),), reason="x"),
     ChangeSettings(settings=Settings(explanation_days=3), reason="x"),
     AdoptEscalationPolicy(policy=policy(2, rung(0)), reason="x"),
     AdoptCalendar(days=()),
@@ -188,6 +191,32 @@ def test_definitions_are_for_the_director_or_the_office_and_only_while_it_runs(a
     assert world.do(act, PROGRAMME, "VPS-CVP")
     world.do(CloseProgramme(reason="x"), PROGRAMME, "GD")
     refused(ProgrammeIsClosed, world, act)
+
+
+def test_r091_the_director_or_an_administrator_names_roles_and_the_office_does_not() -> None:
+    world = sample_world()
+    act = AssignRoles(roles=(RoleHolding(role="director", posts=("VPS-CVP",)),), reason="x")
+    refused(AuthorityNotHeld, world, act, "VPS-CVP")
+    refused(AuthorityNotHeld, world, act, "PBCXB-TP")
+    narrow = GrantAuthority(
+        grant="G-9", post="PBCXB-TP", authority="GRANT-AUTHORITY", within_programme=PROG, valid_from=day(1, 1)
+    )
+    world.do(narrow, ORGANISATION, "GD")
+    assert world.do(act, PROGRAMME, "PBCXB-TP")
+    refused(RoleRequired, world, CloseProgramme(reason="x"), "GD")
+    assert world.do(CloseProgramme(reason="x"), PROGRAMME, "VPS-CVP")
+
+
+def test_r288_a_programme_is_registered_by_who_may_grant_authority() -> None:
+    world = sample_world()
+    before = RegisterProgramme(title_vi="x", kind="X", roles=ROLES, policy=POLICY)
+    for post in ("VPS-CVP", "PBCXB-TP"):
+        with pytest.raises(AuthorityNotHeld):
+            world.do(before, f"programme/{PROG}-2", post)
+    with pytest.raises(UnknownPost):
+        world.do(before, f"programme/{PROG}-2", "GD", unit="VPS")
+    world.programme = f"{PROG}-2"
+    assert world.do(before, f"programme/{PROG}-2", "GD")
 
 
 @pytest.mark.parametrize("act", [CloseProgramme(reason="x"), IssueProgramme(issued_on=day(6, 1))])
@@ -244,6 +273,7 @@ def test_r162_a_regime_is_versioned_and_names_known_units() -> None:
     world = sample_world()
     (defined, *_) = define_regime(world, "R-W", "weekly", WEEKLY, submitters=("QLVH",))
     assert (defined.data.regime_version, state(world).regimes["R-W"].version) == (1, 1)
+    world.timekeeper(world.now)
     (again, *_) = define_regime(world, "R-W", "weekly", WEEKLY, submitters=("PBCXB",))
     assert (again.data.regime_version, state(world).regimes["R-W"].definition.submitters) == (2, ("PBCXB",))
     for field in ("aggregator", "addressee", "submitters"):

@@ -188,9 +188,12 @@ def test_submitters_that_no_longer_exist_owe_nothing_and_existing_obligations_st
 def test_r009_closing_the_programme_stops_its_timers() -> None:
     world = sample_world()
     define_regime(world, "R-W", "weekly", WEEKLY)
+    world.timekeeper(world.now)
     closed = world.do(CloseProgramme(reason="kết thúc"), STREAM, "GD")
     assert names(closed) == ["ProgrammeClosed", "DeadlineCancelled"]
-    assert world.timekeeper("2027-01-01T00:00") == []
+    later = world.timekeeper("2027-01-01T00:00")
+    assert {event.stream.split("/")[0] for event in later} == {"obligation"}
+    assert "ObligationDeclared" not in names(later)
 
 
 def test_long_codes_are_cut_and_stay_apart() -> None:

@@ -1,4 +1,4 @@
-"""Early, on time, late: two clocks and two limits (R-124, R-330, R-347)."""
+"""Early, on time, late: two clocks and a limit (R-124, R-347)."""
 
 import datetime as dt
 
@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.calendar import at_local
-from domain.limits import before, by_end_of
-from domain.timeliness import Verdict, counts_as_on_time, deciding_instant, judge, limit_that_counts, verdict
+from domain.limits import before
+from domain.timeliness import deciding_instant, judge
 
 DAY = dt.timedelta(days=1)
 
@@ -39,19 +39,8 @@ def test_r124_the_last_on_time_day_of_a_midnight_limit_is_the_day_before_it() ->
     assert [judge(local(day), limit_at) for day in (17, 18, 19)] == ["early", "on_time", "late"]
 
 
-def test_r124_a_margin_replaces_the_day() -> None:
-    margin = dt.timedelta(hours=6)
-    judged = [judge(local(4, hour), THURSDAY_15, margin) for hour in (8, 9, 10, 15)]
-    assert judged == ["early", "early", "on_time", "late"]
-
-
 def test_r169_nothing_is_late_for_a_limit_that_is_not_set() -> None:
     assert judge(local(4), None) == "undated"
-    assert not counts_as_on_time("undated")
-
-
-def test_r124_early_counts_as_on_time() -> None:
-    assert [counts_as_on_time(each) for each in ("early", "on_time", "late")] == [True, True, False]
 
 
 def test_r347_entered_within_the_tolerance_the_senders_clock_decides() -> None:
@@ -65,28 +54,6 @@ def test_r347_entered_on_20_6_for_15_6_the_logs_clock_decides_and_the_entry_is_l
 def test_r347_a_senders_clock_slightly_ahead_is_no_late_entry() -> None:
     ahead = local(15) + dt.timedelta(minutes=4)
     assert deciding_instant(ahead, local(15), dt.timedelta()) == (ahead, False)
-
-
-def test_r330_an_extension_after_the_limit_does_not_erase_lateness() -> None:
-    original, extended = by_end_of(dt.date(2026, 6, 5)).at, by_end_of(dt.date(2026, 6, 20)).at
-    assert verdict(local(15), original, extended) == Verdict("late", "early")
-    counting = limit_that_counts(original, [(local(8), extended)])
-    assert verdict(local(15), original, counting) == Verdict("late", "late")
-
-
-def test_r330_an_extension_granted_in_time_counts_for_the_current_limit_alone() -> None:
-    original, extended = by_end_of(dt.date(2026, 6, 5)).at, by_end_of(dt.date(2026, 6, 20)).at
-    counting = limit_that_counts(original, [(local(3), extended), (local(25), local(30))])
-    assert counting == extended
-    assert verdict(local(15), original, counting) == Verdict("late", "early")
-
-
-def test_r330_the_instant_of_the_limit_is_too_late_for_an_extension() -> None:
-    assert limit_that_counts(THURSDAY_15, [(THURSDAY_15, local(30))]) == THURSDAY_15
-
-
-def test_a_first_limit_set_on_an_undated_task_counts() -> None:
-    assert limit_that_counts(None, [(local(25), local(20))]) == local(20)
 
 
 @given(INSTANTS, INSTANTS, INSTANTS)

@@ -32,6 +32,7 @@ from contracts.warning import (
     AcknowledgeWarning,
     DismissWarning,
     EscalateWarning,
+    Notice,
     RaiseWarning,
     RecordDelivery,
     RecordResponse,
@@ -395,15 +396,27 @@ def test_a_suspended_task_stands_under_no_warning() -> None:
     assert chain.of("WarningEscalated") == []
 
 
-def test_a_warning_for_a_limit_met_meanwhile_is_not_raised() -> None:
+def test_a_rung_reached_before_the_limit_was_met_leaves_its_trace_however_slow_the_service() -> None:
     world = at_work()
     world.timekeeper("2026-06-13T00:00")
     world.do(HANDED_IN, T, "PBCXB-PP", "2026-06-14T08:00")
-    assert Chain(world).warnings == {}
     chain = Chain(world)
     chain.handled = 0
     chain.settle()
-    assert chain.of("WarningRaised") == []
+    (raised,), (gone,) = chain.of("WarningRaised"), chain.of("WarningSuperseded")
+    assert (raised.stream, raised.occurred_at) == (warning(world, early=True), EARLY)
+    assert (gone.stream, gone.data.reason) == (raised.stream, "met_in_time")
+
+
+def test_a_delivery_recorded_after_the_next_rung_is_not_its_delivery() -> None:
+    chain, late = overdue(until="2026-06-18T08:00", deliver=False)
+    assert (chain.world.state(late).level, chain.world.state(late).status) == (2, "raised")
+    notice = (Notice(recipient="PBCXB-TP", stream_sequence=1),)
+    assert service(chain.world, RecordDelivery(level=1, notices=notice), late) == ["WarningDelivered"]
+    assert chain.world.state(late).status == "raised"
+    refused(NotNow, chain.world, AcknowledgeWarning(), late, "PBCXB-TP")
+    assert service(chain.world, RecordDelivery(level=2, notices=notice), late) == ["WarningDelivered"]
+    assert chain.world.state(late).status == "delivered"
 
 
 # --- reports, data, milestones, explanations --------------------------------------------------------------------------

@@ -1,0 +1,72 @@
+"""Which events changed a figure: a view computed over single versions of rows instead of over all rows.
+
+Every version that began or ended between two positions is given a programme of its own, named after the position and whether the
+version began or ended there. The view's own query then says what each event added to each figure and took from it. So
+figures that are counts and sums over rows explain themselves, whatever view they stand in.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from psycopg import Cursor
+from psycopg.sql import SQL, Composed, Identifier, Literal
+
+from projections.model import ReadModel, View
+from projections.queries import Rows, fetch
+
+_MARK = "#"
+_BEGUN = """
+    SELECT {began}, from_pos FROM read.{live} WHERE from_pos > {first} AND from_pos <= {last} AND {wanted}
+    UNION ALL SELECT {began}, from_pos FROM read.{history}
+    WHERE from_pos > {first} AND from_pos <= {last} AND to_pos > {first} AND {wanted}
+    UNION ALL SELECT {ended}, from_pos FROM read.{history} WHERE to_pos > {first} AND to_pos <= {last} AND {wanted}"""
+
+
+def changes_of(
+    cursor: Cursor[Any], models: Iterable[ReadModel], view: View, first: int, last: int, programme: str | None = None
+) -> dict[tuple[Any, ...], dict[int, dict[str, int]]]:
+    """By the view's key, by position: by how much the event there changed which figure. Only whole numbers that changed.
+
+    A figure that depends on several rows at once is not explained; what is missing shows in the sums.
+    """
+    shadows = [_shadow(model, first, last, programme) for model in models if model.scope == "programme"]
+    query = SQL("WITH {} SELECT * FROM ({}) v").format(SQL(", ").join(shadows), SQL(view.query))
+    cursor.execute("SET LOCAL search_path TO read")
+    return _summed(view, fetch(cursor, query))
+
+
+def _shadow(model: ReadModel, first: int, last: int, programme: str | None) -> Composed:
+    def columns(sign: str, position: str) -> Composed:
+        marked = SQL("programme || {} || {} AS programme").format(Literal(_MARK + sign), Identifier(position))
+        names = (column.name for column in model.columns)
+        return SQL(", ").join(marked if name == "programme" else Identifier(name) for name in names)
+
+    query = SQL(_BEGUN).format(
+        began=columns("+", "from_pos"),
+        ended=columns("-", "to_pos"),
+        live=Identifier(model.name),
+        history=Identifier(f"{model.name}_history"),
+        first=Literal(first),
+        last=Literal(last),
+        wanted=SQL("true") if programme is None else SQL("programme = {}").format(Literal(programme)),
+    )
+    return SQL("{} AS ({})").format(Identifier(model.name), query)
+
+
+def _summed(view: View, rows: Rows) -> dict[tuple[Any, ...], dict[int, dict[str, int]]]:
+    found: dict[tuple[Any, ...], dict[int, dict[str, int]]] = {}
+    for row in rows:
+        programme, mark = row["programme"].rsplit(_MARK, 1)
+        key = tuple(programme if name == "programme" else row[name] for name in view.key)
+        figures = found.setdefault(key, {}).setdefault(int(mark[1:]), {})
+        for name, value in row.items():
+            if isinstance(value, int) and name not in view.key:
+                figures[name] = figures.get(name, 0) + (value if mark[0] == "+" else -value)
+    return {
+        key: {
+            position: changed
+            for position, figures in sorted(events.items())
+            if (changed := {name: value for name, value in figures.items() if value})
+        }
+        for key, events in found.items()
+    }

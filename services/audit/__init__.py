@@ -1,0 +1,1 @@
+"""Proof: Merkle trees over both logs, signed checkpoints, tiles, proofs, exports, verification."""

@@ -1,0 +1,138 @@
+"""One stretch of a log, read and checked row by row: the part of a verification that can be done by many at once."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from psycopg import Cursor
+
+from services.audit import store
+from services.audit.leaves import EVENTS, RECEIPTS, EventRow, differences, receipt_leaf, sent_text
+from services.audit.merkle import complete_subtrees, leaf_hash, subtree_root
+from services.audit.tiles import HASH, WIDTH
+
+_MISSING = bytes(HASH)
+MOST_PROBLEMS = 20
+
+
+class Problem(NamedTuple):
+    """Something that is not as it was signed: in which log, at which position (None: the log as a whole), and what."""
+
+    log: str
+    position: int | None
+    rule: str
+    message: str
+
+
+@dataclass(slots=True)
+class Stretch:
+    """A stretch as found: the roots of its full tiles, what leads to the roots asked for, and what is wrong with its rows."""
+
+    rows: int = 0
+    roots: list[bytes] = field(default_factory=list)
+    ends: dict[int, list[tuple[int, bytes]]] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def check_stretch(cursor: Cursor[Any], log: str, first: int, last: int, sizes: Collection[int]) -> Stretch:
+    """Check the rows from a position (the first of a tile) to another; `sizes`: trees whose roots will be asked for."""
+    found = Stretch()
+    hashes = (_event_hashes if log == EVENTS else _receipt_hashes)(cursor, first, last, found)
+    for place in range(0, len(hashes) - len(hashes) % WIDTH, WIDTH):
+        found.roots.append(subtree_root(hashes[place : place + WIDTH]))
+    for size in sizes:
+        begin = size - size % WIDTH - first + 1
+        tail = hashes[begin : begin + size % WIDTH]
+        found.ends[size] = [
+            (level, subtree_root(tail[index << level : index + 1 << level]))
+            for level, index in complete_subtrees(len(tail))
+        ]
+    _check_tiles(cursor, log, first, hashes, found)
+    del found.problems[MOST_PROBLEMS:]
+    return found
+
+
+def leaf_hashes(cursor: Cursor[Any], log: str, first: int, last: int) -> list[bytes]:
+    """The hashes of a stretch's leaves as they are now, nothing checked."""
+    return (_event_hashes if log == EVENTS else _receipt_hashes)(cursor, first, last, Stretch())
+
+
+def _event_hashes(cursor: Cursor[Any], first: int, last: int, found: Stretch) -> list[bytes]:
+    rows = store.event_rows(cursor, first, last)
+    found.rows = len(rows)
+    found.problems += [
+        Problem(EVENTS, row[0], "column", f"row {row[0]}: {different}")
+        for row in rows
+        if not _says_its_columns(*row) and (different := differences(EventRow._make(row)))
+    ]
+    return _aligned(EVENTS, [row[0] for row in rows], [row[5] or b"" for row in rows], first, last, found)
+
+
+def _says_its_columns(
+    position: int, stream: str, version: int, topic: str, recorded_at: bytes, state: bytes | None
+) -> bool:
+    """Whether the stored bytes have the form intake gives them, and say the same as the row's columns.
+
+    Parsing every event would take most of the time. The form begins with the attributes in a fixed order, and none of those
+    before the stream's version can hold a quotation mark; whatever does not fit is looked at thoroughly by who asked.
+    """
+    if state is None:
+        return False
+    begin = f'{{"position":{position},"recordedtime":"{sent_text(recorded_at)}","specversion":"1.0","id":"'.encode()
+    if not state.startswith(begin):
+        return False
+    at = state.find(b'","type":"', len(begin)) + 3
+    middle = f'type":"{topic}","subject":"{stream}","time":"'.encode()
+    if at < len(begin) or not state.startswith(middle, at):
+        return False
+    version_at = state.find(b',"streamversion":', at + len(middle))
+    return state.startswith(b',"streamversion":%d,"actorpost":"' % version, version_at) if version_at > 0 else False
+
+
+def _receipt_hashes(cursor: Cursor[Any], first: int, last: int, found: Stretch) -> list[bytes]:
+    rows = store.receipt_rows(cursor, first, last)
+    found.rows = len(rows)
+    return _aligned(RECEIPTS, [row[0] for row in rows], list(map(receipt_leaf, rows)), first, last, found)
+
+
+def _aligned(
+    log: str, positions: list[int], leaves: Sequence[bytes], first: int, last: int, found: Stretch
+) -> list[bytes]:
+    """The hashes by position; a row that is missing or stands twice is a problem, and moves none of the others."""
+    if positions == list(range(first, last + 1)):
+        return [sha256(b"\x00" + leaf).digest() for leaf in leaves]
+    hashes = [_MISSING] * (last + 1 - first)
+    for position, leaf in zip(positions, leaves, strict=True):
+        if hashes[position - first] is not _MISSING:
+            found.problems.append(Problem(log, position, "twice", f"position {position} stands twice"))
+        hashes[position - first] = leaf_hash(leaf)
+    gone = [position for position, hash_ in enumerate(hashes, first) if hash_ is _MISSING]
+    found.problems += [
+        Problem(log, position, "missing", f"row {position} is missing") for position in gone[:MOST_PROBLEMS]
+    ]
+    return hashes
+
+
+def _check_tiles(cursor: Cursor[Any], log: str, first: int, hashes: list[bytes], found: Stretch) -> None:
+    """Compare with the full tiles the database keeps, where it keeps them."""
+    index = (first - 1) // WIDTH
+    for tile, kept, root in store.level_tiles(cursor, log, 0, index, index + len(found.roots)):
+        place = (tile - index) * WIDTH
+        made = b"".join(hashes[place : place + WIDTH])
+        if made != kept:
+            at = first + place + first_difference(made, kept)
+            found.problems.append(Problem(log, at, "tile", f"row {at} is not the one whose hash audit.tiles keeps"))
+        elif root != found.roots[tile - index]:
+            at = first + place
+            found.problems.append(
+                Problem(log, at, "tile", f"audit.tiles: the root of tile {tile} is not that of its hashes")
+            )
+
+
+def first_difference(made: bytes, kept: bytes) -> int:
+    """The index of the first hash that differs between two tiles; the length of the shorter one when none does."""
+    least = min(len(made), len(kept)) // HASH
+    return next(
+        (i for i in range(least) if made[i * HASH : i * HASH + HASH] != kept[i * HASH : i * HASH + HASH]), least
+    )

@@ -1,0 +1,806 @@
+#!/usr/bin/env python3
+"""sauro-verify: check an audit bundle of Sauro offline, trusting neither the server that made it nor its makers.
+
+One file, Python 3.11 or newer, the standard library and the package `cryptography`. Nothing of Sauro is imported: copy
+this file to a machine of your own and run `python sauro_verify.py bundle.zip --key KEYS`.
+
+What it checks: the signatures of the checkpoints; that every event and receipt is a leaf of the signed trees, at its position;
+that earlier checkpoints are beginnings of the last one; that no stream has a gap; that each act's post existed and
+held the authority it claimed; that the figures and the dossier say what follows from the events.
+What it cannot check: whether what people entered is true, and whether later events of a stream were left out of the bundle.
+
+Exit status: 0 all holds, 1 something does not (it says what and where), 2 the bundle cannot be read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import html
+import json
+import re
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta, timezone
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+FORMAT = "sauro-bundle/1"
+LOCAL = timezone(timedelta(hours=7))  # Asia/Ho_Chi_Minh: no daylight saving since 1975
+SYSTEM = {"timekeeper", "warning"}
+LOGS = ("events", "receipts")
+JSONL = {"events": "events.jsonl", "receipts": "receipts.jsonl"}
+NAMES = {
+    "manifest.json", "keys", "figures.json", "definitions.json", "dossier.html", "events.jsonl", "receipts.jsonl",
+    "proofs/events", "proofs/receipts", "checkpoints/events", "checkpoints/receipts",
+    "checkpoints/events.earlier.json", "checkpoints/receipts.earlier.json",
+}  # fmt: skip
+LARGEST, LARGEST_OF_ALL = 1 << 30, 2 << 30
+DEFINING = {
+    "UnitEstablished": "unit", "PostEstablished": "post", "AuthorityGranted": "grant", "ProgrammeRegistered": "",
+    "CalendarAdopted": "", "CalendarAmended": "", "EscalationPolicyAdopted": "", "SettingsChanged": "",
+    "RegimeDefined": "regime", "IndicatorDefined": "indicator", "RolesAssigned": "",
+}  # fmt: skip
+
+ENDING = {
+    "UnitDissolved": ("UnitEstablished", "unit"),
+    "PostAbolished": ("PostEstablished", "post"),
+    "AuthorityRevoked": ("AuthorityGranted", "grant"),
+}
+
+
+_UNZIPPING = (
+    OSError,
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+)
+
+
+class Unreadable(Exception):
+    """The bundle cannot be read at all: exit 2."""
+
+
+@dataclass
+class Findings:
+    """What does not hold, and what was checked."""
+
+    problems: list[dict[str, str]] = field(default_factory=list)
+    checked: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def wrong(self, rule: str, where: str, message: str) -> None:
+        """Something does not hold."""
+        self.problems.append({"rule": rule, "where": where, "message": message})
+
+
+# ---- the tree of RFC 6962 ------------------------------------------------------------------------------------------------
+
+
+def leaf_hash(data: bytes) -> bytes:
+    """SHA-256 of 0x00 and a leaf."""
+    return sha256(b"\x00" + data).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """SHA-256 of 0x01 and two children."""
+    return sha256(b"\x01" + left + right).digest()
+
+
+def joint_root(leaves: list[tuple[int, bytes]], size: int, proof: list[bytes]) -> bytes:
+    """The root of a tree of `size` from some leaves' hashes by index, and the roots of all that lies between them."""
+    rest = iter(proof)
+
+    def walk(begin: int, end: int, low: int, high: int) -> bytes:
+        if low == high:
+            return next(rest)
+        if end - begin == 1:
+            return leaves[low][1]
+        middle = begin + (1 << ((end - begin - 1).bit_length() - 1))
+        cut, top = low, high
+        while cut < top:
+            half = (cut + top) // 2
+            if leaves[half][0] < middle:
+                cut = half + 1
+            else:
+                top = half
+        return node_hash(walk(begin, middle, low, cut), walk(middle, end, cut, high))
+
+    if size == 0:
+        return sha256().digest()
+    try:
+        root = walk(0, size, 0, len(leaves))
+    except StopIteration:
+        raise ValueError("the proof is too short") from None
+    if next(rest, None) is not None:
+        raise ValueError("the proof is too long")
+    return root
+
+
+def consistent(first: int, second: int, old: bytes, new: bytes, proof: list[bytes]) -> bool:
+    """Whether a tree is the beginning of another (RFC 9162, 2.1.4.2)."""
+    if not 0 < first <= second or (first == second and (proof or old != new)):
+        return False
+    if first == second:
+        return True
+    path = proof if first & (first - 1) else [old, *proof]
+    if not proof:
+        return False
+    number, last = first - 1, second - 1
+    while number & 1:
+        number, last = number >> 1, last >> 1
+    left = right = path[0]
+    for other in path[1:]:
+        if last == 0:
+            return False
+        if number & 1 or number == last:
+            left, right = node_hash(other, left), node_hash(other, right)
+            while not number & 1 and number:
+                number, last = number >> 1, last >> 1
+        else:
+            right = node_hash(right, other)
+        number, last = number >> 1, last >> 1
+    return last == 0 and left == old and right == new
+
+
+# ---- signed notes and checkpoints (C2SP) ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Key:
+    """A public key under the name it signs for."""
+
+    name: str
+    id: bytes
+    public: bytes
+
+    @classmethod
+    def parse(cls, line: str) -> Key:
+        """From `<name>+<id>+<base64>`; raises ValueError."""
+        name, id_, material = line.strip().split("+", 2)
+        key = base64.b64decode(material, validate=True)
+        found = cls(name, bytes.fromhex(id_), key[1:])
+        if key[:1] != b"\x01" or len(key) != 33 or found.id != sha256(name.encode() + b"\n" + key).digest()[:4]:
+            raise ValueError(f"'{line.strip()[:80]}' is no Ed25519 verifier key")
+        return found
+
+
+@dataclass(frozen=True)
+class Head:
+    """A checkpoint that a known key signed."""
+
+    origin: str
+    size: int
+    root: bytes
+
+
+def opened(note: str, keys: list[Key]) -> Head:
+    """The checkpoint in a note; raises ValueError unless one of the keys signed it under the checkpoint's own name."""
+    text, blank, tail = note.rpartition("\n\n")
+    lines = (text + "\n").split("\n")
+    if not blank or len(lines) < 4 or not re.fullmatch(r"0|[1-9]\d{0,18}", lines[1], re.ASCII):
+        raise ValueError("it is no signed checkpoint")
+    root, by = base64.b64decode(lines[2], validate=True), []
+    if len(root) != 32:
+        raise ValueError("its root does not have 32 bytes")
+    for line in tail.splitlines():
+        dash, name, signature = [*line.split(" ", 2), "", ""][:3]
+        material = base64.b64decode(signature, validate=True)
+        by.append(f"{name}+{material[:4].hex()}")
+        for key in keys:
+            if dash == "—" and (key.name, key.id) == (name, material[:4]) and name == lines[0]:
+                try:
+                    Ed25519PublicKey.from_public_bytes(key.public).verify(material[4:], (text + "\n").encode())
+                except InvalidSignature:
+                    raise ValueError(f"the signature of '{name}' does not fit its text") from None
+                return Head(lines[0], int(lines[1]), root)
+    raise ValueError(f"no trusted key signed it for '{lines[0]}'; it is signed by {', '.join(by) or 'nobody'}")
+
+
+# ---- the bundle ----------------------------------------------------------------------------------------------------------
+
+
+class Bundle:
+    """The files of a bundle, read in memory: nothing is ever written, no name leads anywhere."""
+
+    def __init__(self, file: Path) -> None:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                self.files = dict(self._read(archive))
+        except _UNZIPPING as error:
+            raise Unreadable(f"{file} cannot be read as a zip file: {error}") from None
+        missing = NAMES - set(self.files)
+        if missing:
+            raise Unreadable(f"the bundle lacks {', '.join(sorted(missing))}")
+
+    @staticmethod
+    def _read(archive: zipfile.ZipFile) -> Iterator[tuple[str, bytes]]:
+        total, seen = 0, set()
+        for info in archive.infolist():
+            if info.filename not in NAMES or info.filename in seen:
+                raise Unreadable(f"{info.filename[:80]!r} does not belong in a bundle, or stands in it twice")
+            seen.add(info.filename)
+            with archive.open(info) as opened_file:
+                content = opened_file.read(min(LARGEST, LARGEST_OF_ALL - total) + 1)
+            total += len(content)
+            if len(content) > LARGEST or total > LARGEST_OF_ALL:
+                raise Unreadable(f"{info.filename} unpacks to more than this program reads ({LARGEST >> 30} GiB)")
+            yield info.filename, content
+
+    def json(self, name: str) -> Any:
+        """A file as JSON."""
+        try:
+            return json.loads(self.files[name])
+        except (ValueError, RecursionError) as error:
+            raise Unreadable(f"{name} is no JSON: {error}") from None
+
+    def text(self, name: str) -> str:
+        """A file as text."""
+        return self.files[name].decode("utf-8", "replace")
+
+    def lines(self, name: str) -> list[bytes]:
+        """The lines of a file."""
+        return self.files[name].split(b"\n")[:-1] if self.files[name] else []
+
+
+def verify(file: Path, keys: list[Key] | None = None, known: list[str] | None = None) -> Findings:
+    """Check a bundle. `keys` are the keys the reviewer trusts, `known` checkpoints the reviewer has; raises Unreadable."""
+    bundle, found = Bundle(file), Findings()
+    manifest = bundle.json("manifest.json")
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise Unreadable(f"the manifest does not say {FORMAT}; is there a newer sauro-verify?")
+    try:
+        own = [Key.parse(line) for line in bundle.text("keys").splitlines() if line]
+    except ValueError as error:
+        raise Unreadable(f"keys: {error}") from None
+    if keys is None:
+        found.notes.append("no --key given: the bundle's own keys were used; compare them with keys you trust")
+    _check_files(bundle, manifest, found)
+    leaves = {log: _parsed(bundle, log, found) for log in LOGS}
+    heads = {
+        log: _check_log(bundle, log, leaves[log], own if keys is None else keys, known or [], found) for log in LOGS
+    }
+    events, receipts = leaves["events"], leaves["receipts"]
+    _check_order(events, found)
+    _check_receipts(events, receipts, found)
+    _check_authority(events, found)
+    _check_figures(bundle, manifest, heads["events"], events, found)
+    found.checked |= {
+        "export": manifest.get("number"),
+        "scope": manifest.get("scope"),
+        "events": len(events),
+        "receipts": len(receipts),
+        "streams": len({event["subject"] for event in events}),
+        "checkpoints": {log: {"origin": head.origin, "size": head.size} for log, head in heads.items() if head},
+    }
+    return found
+
+
+def _check_files(bundle: Bundle, manifest: dict[str, Any], found: Findings) -> None:
+    files = manifest.get("files")
+    files = files if isinstance(files, dict) else {}
+    for name in sorted(NAMES - {"manifest.json"}):
+        if files.get(name) != sha256(bundle.files[name]).hexdigest():
+            found.wrong("file", name, f"{name} is not the file the manifest names: its SHA-256 differs")
+
+
+_NUMBER = {"events": "position", "receipts": "receipt"}
+_NEEDED = {
+    "events": {"position": int, "recordedtime": str, "subject": str, "streamversion": int, "type": str, "time": str,
+               "sender": str, "commandid": str, "actorpost": str, "actorunit": str, "organisation": str,
+               "programme": str, "data": dict},
+    "receipts": {"receipt": int, "source": str, "id": str, "outcome": str, "events": int},
+}  # fmt: skip
+
+
+def _parsed(bundle: Bundle, log: str, found: Findings) -> list[dict[str, Any]]:
+    documents = []
+    for number, line in enumerate(bundle.lines(JSONL[log]), 1):
+        try:
+            document = json.loads(line)
+            fits = all(isinstance(document[name], kind) for name, kind in _NEEDED[log].items())
+            if log == "events":
+                document["_at"], document["_recorded"] = _instant(document["time"]), _instant(document["recordedtime"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            fits = False
+        if not fits:
+            found.wrong("form", f"{JSONL[log]} line {number}", f"line {number} is no stored {log[:-1]}")
+            continue
+        documents.append(document | {"_bytes": line})
+    return documents
+
+
+def _instant(text: str) -> datetime:
+    instant = datetime.fromisoformat(text)
+    if instant.tzinfo is None:
+        raise ValueError(text)
+    return instant
+
+
+def _check_log(
+    bundle: Bundle, log: str, leaves: list[dict[str, Any]], keys: list[Key], known: list[str], found: Findings
+) -> Head | None:
+    where = f"checkpoints/{log}"
+    try:
+        head = opened(bundle.text(where), keys)
+    except ValueError as error:
+        found.wrong("signature", where, f"the checkpoint of the {log} does not hold: {error}")
+        return None
+    if not head.origin.endswith(f"/{log}"):
+        found.wrong("origin", where, f"the checkpoint is one of '{head.origin}', not of the {log}")
+    numbers = [leaf[_NUMBER[log]] for leaf in leaves]
+    proof = bundle.files[f"proofs/{log}"]
+    hashes = [(number - 1, leaf_hash(leaf["_bytes"])) for number, leaf in zip(numbers, leaves, strict=True)]
+    if any(b <= a for a, b in zip([0, *numbers], numbers, strict=False)):
+        found.wrong("order", JSONL[log], f"the {log} do not stand in order of their positions, each once")
+    elif numbers and numbers[-1] > head.size:
+        found.wrong("proof", JSONL[log], f"{log} {numbers[-1]} lies beyond the checkpoint of {head.size}")
+    else:
+        parts = [proof[place : place + 32] for place in range(0, len(proof), 32)]
+        why = "they do not lead to the signed root: a leaf, a position or the proof was changed"
+        try:
+            holds = joint_root(hashes, head.size, parts) == head.root
+        except ValueError as error:
+            holds, why = False, str(error)
+        if not holds:
+            found.wrong("proof", f"proofs/{log}", f"the {log} are not proven by the checkpoint of {head.size}: {why}")
+    chain = _check_earlier(bundle, log, head, keys, found)
+    for note in known:
+        _check_known(log, head, chain, note, keys, found)
+    return head
+
+
+def _check_earlier(bundle: Bundle, log: str, head: Head, keys: list[Key], found: Findings) -> dict[int, bytes]:
+    """The roots of earlier checkpoints that are proven to be beginnings of the last, by size."""
+    name = f"checkpoints/{log}.earlier.json"
+    chain = {head.size: head.root}
+    for number, item in enumerate(bundle.json(name) or [], 1):
+        try:
+            earlier = opened(item["note"], keys)
+            proof = [base64.b64decode(text, validate=True) for text in item["proof"]]
+        except (ValueError, KeyError, TypeError) as error:
+            found.wrong(
+                "signature", f"{name} no. {number}", f"an earlier checkpoint of the {log} does not hold: {error}"
+            )
+            continue
+        if earlier.origin != head.origin or not consistent(earlier.size, head.size, earlier.root, head.root, proof):
+            found.wrong(
+                "consistency",
+                f"{name} no. {number}",
+                f"the {log} of size {earlier.size} are not the beginning of those of size {head.size}: "
+                "the log was written anew, or two logs are shown",
+            )
+            continue
+        chain[earlier.size] = earlier.root
+    return chain
+
+
+def _check_known(log: str, head: Head, chain: dict[int, bytes], note: str, keys: list[Key], found: Findings) -> None:
+    """Compare with a checkpoint the reviewer already had."""
+    origin = note.split("\n", 1)[0]
+    if not origin.endswith(f"/{log}"):
+        return
+    try:
+        mine = opened(note, keys)
+    except ValueError as error:
+        found.wrong("signature", "--checkpoint", f"your checkpoint does not hold with these keys: {error}")
+        return
+    if mine.size in chain and chain[mine.size] != mine.root:
+        message = (
+            f"your checkpoint and the bundle's give two roots for the {log} of size {mine.size}: the log was forked"
+        )
+        found.wrong("fork", "--checkpoint", message)
+    elif mine.size not in chain:
+        found.wrong(
+            "unlinked",
+            "--checkpoint",
+            f"nothing in the bundle leads from your checkpoint of {mine.size} to that of {head.size}; "
+            "ask for an export made with --since YOUR-CHECKPOINT",
+        )
+    else:
+        found.notes.append(f"your checkpoint of the {log} of size {mine.size} is part of this log")
+
+
+# ---- what the events must obey ---------------------------------------------------------------------------------------------
+
+
+def _check_order(events: list[dict[str, Any]], found: Findings) -> None:
+    versions: dict[str, int] = {}
+    last: datetime | None = None
+    for event in events:
+        where, stream = f"position {event['position']}", event["subject"]
+        expected = versions.get(stream, 0) + 1
+        if event["streamversion"] != expected:
+            message = f"{stream} goes on with version {event['streamversion']} where {expected} must come"
+            found.wrong("gap", where, message)
+        versions[stream] = event["streamversion"]
+        if last is not None and event["_recorded"] < last:
+            found.wrong("time", where, f"recorded at {event['recordedtime']}, before the event in front of it")
+        last = event["_recorded"]
+
+
+def _check_receipts(events: list[dict[str, Any]], receipts: list[dict[str, Any]], found: Findings) -> None:
+    by_command = {(receipt["source"], receipt["id"]): receipt for receipt in receipts}
+    for event in events:
+        receipt, where = by_command.get((event["sender"], event["commandid"])), f"position {event['position']}"
+        named = f"{event['sender']}/{event['commandid']}"
+        if receipt is None:
+            found.wrong("receipt", where, f"there is no receipt of the command {named} that led to this event")
+            continue
+        first = receipt.get("firstposition") or 0
+        if receipt["outcome"] != "accepted" or not first <= event["position"] < first + receipt["events"]:
+            message = f"receipt {receipt['receipt']} of command {named} does not say that it led to this event"
+            found.wrong("receipt", where, message)
+
+
+@dataclass
+class Organisation:
+    """Who existed and held what, as the log had it at the point reached."""
+
+    posts: dict[str, str] = field(default_factory=dict)
+    grants: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def apply(self, event: dict[str, Any]) -> None:
+        """Take in an event of the organisation's stream."""
+        data, name = event["data"], _name(event)
+        if name == "PostEstablished":
+            self.posts[data["post"]] = data["unit"]
+        elif name == "PostAbolished":
+            self.posts.pop(data["post"], None)
+        elif name == "AuthorityGranted":
+            self.grants[data["grant"]] = dict(data)
+        elif name == "AuthorityRevoked":
+            self.grants[data["grant"]]["revoked"] = event["_at"]
+
+    def holds(self, post: str, authority: str, programme: str, at: datetime) -> bool:
+        """Whether a post holds an authority at an instant; the day a grant ends still counts, a revoked one ends at once."""
+        day = at.astimezone(LOCAL).date()
+        return any(
+            grant["post"] == post
+            and grant["authority"] == authority
+            and grant.get("within_programme") in (None, programme)
+            and date.fromisoformat(grant["valid_from"]) <= day
+            and (grant.get("valid_to") is None or day <= date.fromisoformat(grant["valid_to"]))
+            and not ("revoked" in grant and at >= grant["revoked"])
+            for grant in self.grants.values()
+        )
+
+
+def _name(event: dict[str, Any]) -> str:
+    """The event's name: `sauro.assignment.TaskAssigned.v1` is TaskAssigned."""
+    parts: list[str] = event["type"].split(".")
+    return parts[2] if len(parts) == 4 else ""
+
+
+def _check_authority(events: list[dict[str, Any]], found: Findings) -> None:
+    organisations: dict[str, Organisation] = {}
+    acts = 0
+    for event in events:
+        organisation = organisations.setdefault(event["organisation"], Organisation())
+        where = f"position {event['position']}"
+        try:
+            if event["subject"].startswith("organisation/"):
+                organisation.apply(event)
+            elif event["sender"] not in SYSTEM:
+                acts += 1
+                _check_act(event, organisation, where, found)
+        except (KeyError, ValueError, TypeError) as error:
+            found.wrong("form", where, f"{event['type']} cannot be understood ({type(error).__name__}: {error})")
+    found.checked["acts"] = acts
+
+
+def _check_act(event: dict[str, Any], organisation: Organisation, where: str, found: Findings) -> None:
+    post, unit, authority = event["actorpost"], event["actorunit"], event.get("actorauthority")
+    if organisation.posts.get(post) != unit:
+        known = organisation.posts.get(post)
+        message = f"post '{post}' of unit '{unit}' acted; the organisation has " + (
+            f"it in unit '{known}'" if known else "no such post"
+        )
+        found.wrong("actor", where, message)
+    if authority is None:
+        return
+    # A limit that passed carries its own instant; the act that brought it up is judged when it was recorded.
+    moments = [event["_recorded"]] if _name(event).startswith("Deadline") else [event["_at"], event["_recorded"]]
+    for moment in moments:
+        if not organisation.holds(post, authority, event["programme"], moment):
+            message = f"post '{post}' claimed authority '{authority}' and did not hold it at {moment.isoformat()}"
+            found.wrong("authority", where, message)
+            return
+
+
+# ---- figures, definitions, dossier -----------------------------------------------------------------------------------------
+
+OPEN = {"assigned", "acknowledged", "in_progress", "under_review"}
+_STATUS = {
+    "AssignmentAcknowledged": "acknowledged", "WorkStarted": "in_progress", "ProgressReported": "in_progress",
+    "ResultSubmitted": "under_review", "ResultReturned": "in_progress", "CompletionSignedOff": "completed",
+    "AssignmentSuspended": "suspended", "AssignmentCancelled": "cancelled",
+    "AssignmentClosedUnfinished": "closed_unfinished",
+}  # fmt: skip
+FIGURES = (
+    "assigned", "drafts", "open", "overdue_open", "done", "done_on_time_original", "done_on_time_current", "done_late",
+    "done_undated", "ever_overdue", "extended", "carried_over", "suspended", "cancelled", "unfinished",
+    "warnings_raised", "warnings_open", "warnings_open_level_0", "warnings_open_level_1", "warnings_open_level_2",
+    "warnings_open_level_3", "warnings_open_level_4",
+)  # fmt: skip
+
+
+def _task(task: dict[str, Any], event: dict[str, Any]) -> None:
+    """Fold one event into what is counted of a task."""
+    name, data = _name(event), event["data"]
+    if name in ("TaskDrafted", "TaskAssigned"):
+        content = data["content"]
+        original = data.get("original")
+        task.clear()
+        task |= {
+            "status": "draft" if name == "TaskDrafted" else "assigned",
+            "unit": content.get("lead_unit"),
+            "phase": content.get("phase"),
+            "original": _instant(original["at"]) if original else None,
+        }
+    elif name == "AssignmentResumed":
+        task["status"] = "in_progress" if task.get("progress") else "assigned"
+    elif name == "AssignmentReassigned":
+        task["unit"] = data["to_unit"]
+    elif name == "ExtensionApproved":
+        task["extended"] = True
+    elif name == "AssignmentCarriedOver":
+        task["carried"] = task.get("carried") or task.get("phase") is not None
+        task["phase"] = data["to_phase"]
+    elif name.startswith("Deadline") and data["key"]["kind"] == "assignment_due":
+        _due(task, name, data)
+    task["status"] = _STATUS.get(name, task["status"])
+    if name == "ProgressReported":
+        task["progress"] = True
+    if name == "CompletionSignedOff":
+        task["original_verdict"] = data["verdict"]["against_original"]
+        task["current_verdict"] = data["verdict"]["against_current"]
+
+
+def _due(task: dict[str, Any], name: str, data: dict[str, Any]) -> None:
+    if name == "DeadlinePassed":
+        task["overdue"] = task["was_overdue"] = True
+    elif name != "DeadlineApproached":
+        task["overdue"] = False
+    original = task.get("original")
+    if name == "DeadlineMet" and data.get("after_passing") and original and _instant(data["met_at"]) < original:
+        task["was_overdue"] = False
+
+
+def _warning(warning: dict[str, Any], event: dict[str, Any]) -> None:
+    name, data = _name(event), event["data"]
+    if name == "WarningRaised":
+        warning |= {"unit": data.get("unit"), "level": data["level"], "open": True}
+    elif name == "WarningEscalated":
+        warning["level"] = data["level"]
+    elif name in ("WarningResolved", "WarningDismissed", "WarningSuperseded"):
+        warning["open"] = False
+
+
+def _count_task(task: dict[str, Any]) -> Iterator[str]:
+    status, on_time = task["status"], ("early", "on_time")
+    yield {"draft": "drafts", "completed": "done", "closed_unfinished": "unfinished"}.get(status, status)
+    if status != "draft":
+        yield "assigned_"
+    if status in OPEN:
+        yield "open"
+        if task.get("overdue"):
+            yield "overdue_open"
+    if status == "completed":
+        if task["original_verdict"] in on_time:
+            yield "done_on_time_original"
+        if task["current_verdict"] in on_time:
+            yield "done_on_time_current"
+        if task["original_verdict"] in ("late", "undated"):
+            yield f"done_{task['original_verdict']}"
+    for flag, name in (("was_overdue", "ever_overdue"), ("extended", "extended"), ("carried", "carried_over")):
+        if task.get(flag):
+            yield name
+
+
+def figures(events: list[dict[str, Any]], unit: str | None = None) -> dict[str, Any]:
+    """The figures that follow from events, in all and by unit; of one unit only, if it is named."""
+    subjects: dict[str, dict[str, Any]] = {}
+    folds: dict[str, Callable[[dict[str, Any], dict[str, Any]], None]] = {"assignment": _task, "warning": _warning}
+    for event in events:
+        kind = event["subject"].split("/", 1)[0]
+        if kind in folds:
+            folds[kind](subjects.setdefault(event["subject"], {}), event)
+    units: dict[str, Counter[str]] = {}
+    for stream, subject in subjects.items():
+        own = subject.get("unit") or "-"
+        if unit is not None and own != unit:
+            continue
+        row = units.setdefault(own, Counter())
+        if stream.startswith("assignment/"):
+            counted = Counter(_count_task(subject))
+            counted["assigned"] = counted.pop("assigned_", 0)
+            row.update(counted)
+            continue
+        row["warnings_raised"] += 1
+        if subject.get("open"):
+            row["warnings_open"] += 1
+            row[f"warnings_open_level_{min(subject['level'], 4)}"] += 1
+    rows = {name: {figure: row[figure] for figure in FIGURES} for name, row in sorted(units.items())}
+    total = {figure: sum(row[figure] for row in rows.values()) for figure in FIGURES}
+    return {"total": total, "units": rows}
+
+
+def definitions(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The definitions in force at the end: the last event of each kind and key of a stream, with its position."""
+    latest: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for event in events:
+        name, data = _name(event), event["data"]
+        if name in ENDING:
+            ended, key = ENDING[name]
+            latest.pop((event["subject"], ended, str(data[key])), None)
+        if name not in DEFINING:
+            continue
+        content = data[DEFINING[name]] if DEFINING[name] else ""
+        key = content if isinstance(content, str) else str(content.get("code", ""))
+        latest[event["subject"], name, key] = {
+            "stream": event["subject"],
+            "definition": name,
+            "key": key,
+            "version": data.get("regime_version")
+            or data.get("policy", {}).get("policy_version")
+            or event["streamversion"],
+            "position": event["position"],
+        }
+    return [latest[place] for place in sorted(latest)]
+
+
+_CELL = re.compile(r'<td data-unit="([^"]*)" data-figure="([a-z_0-9]+)">([^<]*)</td>')
+_ROW = re.compile(r"<li\b.*?</li>", re.DOTALL)
+
+
+def dossier_line(event: dict[str, Any], stored: bytes) -> str:
+    """The line of the dossier that tells of an event: position, when, which act, by whom, when recorded, by which command."""
+    authority = f", thẩm quyền {event['actorauthority']}" if "actorauthority" in event else ""
+    said = f"{_name(event)} do {event['actorpost']} ({event['actorunit']}){authority}"
+    return (
+        f'<li data-position="{event["position"]}" data-sha256="{sha256(stored).hexdigest()}">'
+        f'<span class="q">{event["position"]}</span> {local_text(_instant(event["time"]))} {html.escape(said)} '
+        f'<span class="q">(ghi nhận {local_text(_instant(event["recordedtime"]))}, '
+        f"lệnh {html.escape(event['sender'])}/{html.escape(event['commandid'])})</span></li>"
+    )
+
+
+def local_text(instant: datetime) -> str:
+    """An instant as people in Asia/Ho_Chi_Minh write it."""
+    return instant.astimezone(LOCAL).strftime("%d/%m/%Y %H:%M:%S")
+
+
+def _check_figures(
+    bundle: Bundle, manifest: dict[str, Any], head: Head | None, events: list[dict[str, Any]], found: Findings
+) -> None:
+    scope = manifest.get("scope")
+    unit = scope.get("code") if isinstance(scope, dict) and scope.get("kind") == "unit" else None
+    try:
+        made, defined = figures(events, unit), definitions(events)
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        message = f"the figures cannot be computed from these events ({type(error).__name__}: {error})"
+        found.wrong("figures", "events.jsonl", message)
+        return
+    stated = bundle.json("figures.json")
+    _compare_figures(made, stated if isinstance(stated, dict) else {}, found)
+    if head is not None and (not isinstance(stated, dict) or stated.get("position") != head.size):
+        found.wrong("figures", "figures.json", f"the figures do not say that they are those of position {head.size}")
+    if bundle.json("definitions.json") != defined:
+        found.wrong("definitions", "definitions.json", "these are not the definitions in force by the events")
+    dossier = bundle.text("dossier.html")
+    cells = _CELL.findall(dossier)
+    for place, figure, text in cells:
+        row = made["total"] if place == "" else made["units"].get(html.unescape(place), {})
+        if str(row.get(figure)) != text.strip():
+            message = f"the dossier says {figure} = {text} for {place or 'all'}; the events give {row.get(figure)}"
+            found.wrong("dossier", "dossier.html", message)
+    wanted = {("", figure) for figure in FIGURES} | {(name, figure) for name in made["units"] for figure in FIGURES}
+    if lost := wanted - {(html.unescape(place), figure) for place, figure, _ in cells}:
+        found.wrong("dossier", "dossier.html", f"the dossier leaves out {len(lost)} figures, {min(lost)} among them")
+    _check_lines(dossier, events, found)
+    found.checked["figures"] = len(cells)
+
+
+def _check_lines(dossier: str, events: list[dict[str, Any]], found: Findings) -> None:
+    """The dossier tells of every event once, in the words that follow from it, and of nothing else."""
+    expected = {dossier_line(event, event["_bytes"]): event["position"] for event in events}
+    told = Counter(_ROW.findall(dossier))
+    for line in told:
+        if line not in expected:
+            found.wrong("dossier", "dossier.html", f"the dossier tells of what no event says: {line[:120]}")
+    for line, position in expected.items():
+        if told[line] != 1:
+            message = f"the dossier tells {told[line]} times of the event at position {position}, not once"
+            found.wrong("dossier", "dossier.html", message)
+
+
+def _compare_figures(made: dict[str, Any], stated: dict[str, Any], found: Findings) -> None:
+    if made == {"total": stated.get("total"), "units": stated.get("units")}:
+        return
+    places = {"": (made["total"], stated.get("total"))}
+    units = stated.get("units")
+    units = units if isinstance(units, dict) else {}
+    places |= {name: (made["units"].get(name), units.get(name)) for name in {*made["units"], *units}}
+    for name, (mine, theirs) in sorted(places.items()):
+        for figure in FIGURES:
+            a = (mine or {}).get(figure)
+            b = theirs.get(figure) if isinstance(theirs, dict) else None
+            if a != b:
+                message = f"figures.json says {figure} = {b} for {name or 'all'}; the events give {a}"
+                found.wrong("figures", "figures.json", message)
+
+
+# ---- the program -----------------------------------------------------------------------------------------------------------
+
+
+def _keys(argument: str) -> list[Key]:
+    file = Path(argument)
+    text = argument if "+" in argument and not file.is_file() else file.read_text(encoding="utf-8")
+    return [Key.parse(line) for line in text.splitlines() if line.strip()]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The console script."""
+    parser = argparse.ArgumentParser(
+        prog="sauro-verify", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("bundle", type=Path, help="the bundle, a zip file made by 'sauro audit export'")
+    parser.add_argument(
+        "--key", help="the public keys you trust: a file, or one key as text; without it the bundle's own"
+    )
+    parser.add_argument("--checkpoint", type=Path, action="append", default=[], help="a checkpoint you already have")
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    options = parser.parse_args(arguments)
+    try:
+        keys = _keys(options.key) if options.key else None
+        known = [file.read_text(encoding="utf-8") for file in options.checkpoint]
+        found = verify(options.bundle, keys, known)
+    except (Unreadable, OSError, ValueError) as error:
+        print(json.dumps({"clean": False, "unreadable": str(error)}) if options.json else f"cannot be checked: {error}")
+        raise SystemExit(2) from None
+    if options.json:
+        report = {
+            "clean": not found.problems,
+            "problems": found.problems,
+            "checked": found.checked,
+            "notes": found.notes,
+        }
+        print(json.dumps(report, ensure_ascii=False, indent=2))
+    else:
+        _say(found)
+    raise SystemExit(1 if found.problems else 0)
+
+
+def _say(found: Findings) -> None:
+    for problem in found.problems:
+        print(f"WRONG  {problem['where']}: {problem['message']}")
+    for note in found.notes:
+        print(f"note   {note}")
+    checked = found.checked
+    for log, head in checked.get("checkpoints", {}).items():
+        print(f"signed {log}: {head['size']} by {head['origin']}")
+    print(
+        f"export {checked.get('export')}: {checked['events']} events in {checked['streams']} streams, {checked['receipts']} "
+        f"receipts, {checked['acts']} acts, {checked.get('figures', 0)} figures of the dossier"
+    )
+    print(
+        f"{len(found.problems)} problems"
+        if found.problems
+        else "all holds: nothing here was changed since it was signed"
+    )
+
+
+if __name__ == "__main__":
+    main()

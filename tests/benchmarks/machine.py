@@ -1,0 +1,78 @@
+"""What the figures were measured on, and the proof that the engines keep what they acknowledge."""
+
+import asyncio
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import nats
+import psycopg
+
+from services.engines import EmbeddedEngines
+
+PACKAGES = ("nats-py", "psycopg", "eventsourcing", "pydantic")
+
+
+class NotDurable(Exception):
+    """An engine would acknowledge what it could still lose; figures from it would be worthless."""
+
+
+def processor() -> str:
+    """The CPU's name, where the system tells it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def machine() -> dict[str, str]:
+    """Cores, memory and CPU."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "cores": str(len(os.sched_getaffinity(0))),
+        "memory": f"{memory:.0f} GiB",
+        "cpu": processor(),
+        "system": f"{platform.system()} {platform.release()}",
+    }
+
+
+def versions(engines: EmbeddedEngines) -> dict[str, str]:
+    """The versions of everything the figures depend on."""
+    with psycopg.connect(engines.addresses.postgres) as connection:
+        number = connection.info.server_version
+    return {
+        "Python": platform.python_version(),
+        "PostgreSQL": f"{number // 10000}.{number % 10000}",
+        "NATS": asyncio.run(_nats_version(engines.addresses.nats)),
+        **{package: version(package) for package in PACKAGES},
+    }
+
+
+async def _nats_version(url: str) -> str:
+    client = await nats.connect(url)
+    version_ = client.connected_server_version
+    found = f"{version_.major}.{version_.minor}.{version_.patch}"
+    await client.close()
+    return found
+
+
+def require_durable(engines: EmbeddedEngines) -> None:
+    """Ask both engines whether they flush before they acknowledge. Raises NotDurable.
+
+    PostgreSQL answers for itself. NATS does not tell a client its sync interval, so the configuration that the running
+    server was started with is read.
+    """
+    with psycopg.connect(engines.addresses.postgres) as connection:
+        for name in ("fsync", "synchronous_commit", "full_page_writes"):
+            (value,) = connection.execute(f"SHOW {name}".encode()).fetchone() or ("?",)
+            if value != "on":
+                raise NotDurable(f"PostgreSQL runs with {name} = {value}")
+    pid = engines.nats.pid
+    arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") if pid else []
+    config = Path(os.fsdecode(arguments[arguments.index(b"--config") + 1])).read_text() if arguments else ""
+    if "sync_interval: always" not in config:
+        raise NotDurable("NATS runs without sync_interval: always")

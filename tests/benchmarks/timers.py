@@ -1,0 +1,141 @@
+"""`storm` and `idle`: the timekeeper with 1,000,000 open limits, all services running as `sauro up --processes` runs them."""
+
+import asyncio
+import re
+import time
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from nats.aio.msg import Msg
+
+from services.bus import Bus
+from services.eventlog.codec import instant_text
+from tests.benchmarks.bench import RUNS, Bench, Installation
+from tests.benchmarks.commands import chain
+from tests.benchmarks.figures import Figure
+from tests.benchmarks.ingest import connected
+from tests.benchmarks.running import Http, at_rest, events_begin_at, processor_seconds, quiet, sauro, settled
+from tests.benchmarks.world import Edit, World, grow, world
+
+ASSIGNMENTS, MILESTONES = 100_000, 9
+"""Ten limits an assignment: its own and nine milestones."""
+STORM = 50_000
+WATCHED_SECONDS = 20.0
+WAKES = 5
+_FALLING = (chain(started=False),)
+
+
+def _open_limits(bench: Bench) -> World:
+    return World(bench.size(ASSIGNMENTS, 500), (chain(started=False, milestones=MILESTONES),))
+
+
+def limit_at(instant: datetime) -> Edit:
+    """Moves a task's limit to an instant, with no rung before it."""
+    text = b'"at":"%b"' % instant_text(instant).encode()
+
+    def edit(tail: bytes) -> bytes:
+        tail = re.sub(rb'"leads":\[[^\]]*\]', b'"leads":[]', tail)
+        return re.sub(rb'"at":"2030-12-31T17:00:00Z"', text, tail)
+
+    return edit
+
+
+async def storm(bench: Bench) -> list[Figure]:
+    """Limits added for one instant a little ahead; measured from that instant until the last event is committed."""
+    count = bench.size(STORM, 500)
+    passed, warned = [], []
+    async with AsyncExitStack() as stack:
+        place, http, _, bus = await _services(bench, stack)
+        ahead = 20.0 + 90.0 * bench.scale
+        for run in range(RUNS + 1):
+            begun = time.perf_counter()
+            limit = datetime.now(UTC) + timedelta(seconds=ahead)
+            bench.says(f"run {run} of {RUNS}: adding {count:,} limits, {ahead:.0f} s ahead")
+            head = grow(place, World(count, _FALLING), series="S", edit=limit_at(limit), first=run * count + 1)
+            await settled(http, head)
+            left = (limit - datetime.now(UTC)).total_seconds()
+            assert left > 0, f"the limits fell {-left:.1f} s before they were ready"
+            bench.says(f"run {run} of {RUNS}: waiting {left:.0f} s for the limit")
+            ahead = (time.perf_counter() - begun) * 1.3 + 4
+            found = await _reached(bench, place, limit, head, count)
+            await quiet(bus, http)
+            if run:
+                passed.append(found["DeadlinePassed"])
+                warned.append(found["WarningRaised"])
+    return [Figure("storm passed", "s", False, tuple(passed)), Figure("storm warned", "s", False, tuple(warned))]
+
+
+async def _reached(bench: Bench, place: Installation, limit: datetime, head: int, count: int) -> dict[str, float]:
+    """Seconds after the limit until so many events of each kind are committed."""
+    topics = {"DeadlinePassed": "sauro.assignment.DeadlinePassed.v1", "WarningRaised": "sauro.warning.WarningRaised.v1"}
+    found: dict[str, float] = {}
+    at, seen = head, dict.fromkeys(topics, 0)
+    async with asyncio.timeout(600):
+        while len(found) < len(topics):
+            now = (datetime.now(UTC) - limit).total_seconds()
+            upper = place.value("SELECT max(notification_id) FROM log.events")
+            for name, topic in topics.items():
+                seen[name] += place.value(
+                    f"SELECT count(*) FROM log.events WHERE notification_id > {at} AND notification_id <= {upper}"
+                    f" AND topic = '{topic}' AND originator_id LIKE '%/S-%'"
+                )
+                if seen[name] >= count:
+                    found.setdefault(name, now)
+            at = upper
+            bench.says(", ".join(f"{number:,} {name}" for name, number in seen.items()) + f" after {now:.1f} s")
+            await asyncio.sleep(0.05)
+    return found
+
+
+async def idle(bench: Bench) -> list[Figure]:
+    """CPU of the timekeeper's process over 20 s without a limit, then how long after single limits it sends its command."""
+    shares, delays = [], []
+    seconds = max(3.0, WATCHED_SECONDS * min(bench.scale, 1))
+    async with AsyncExitStack() as stack:
+        place, http, running, bus = await _services(bench, stack)
+        pid = int(running["pid_timekeeper"])
+        for run in range(RUNS + 1):
+            bench.says(f"run {run} of {RUNS}, watching {seconds:.0f} s")
+            before, begun = processor_seconds(pid), time.perf_counter()
+            await asyncio.sleep(seconds)
+            share = 100 * (processor_seconds(pid) - before) / (time.perf_counter() - begun)
+            delay = await _wake(place, http, bus, run + 1)
+            if run:
+                shares.append(share)
+                delays.append(delay)
+    return [Figure("idle", "% of a core", False, tuple(shares)), Figure("idle wake", "ms", False, tuple(delays))]
+
+
+async def _wake(place: Installation, http: Http, bus: Bus, number: int) -> float:
+    """Milliseconds from a limit until the timekeeper's command for it is published."""
+    heard: asyncio.Future[datetime] = asyncio.get_running_loop().create_future()
+
+    async def hear(_: Msg) -> None:
+        if not heard.done():
+            heard.set_result(datetime.now(UTC))
+
+    subscription = await bus.client.subscribe(bus.names.subject("command", "timekeeper", "*"), cb=hear)
+    limit = datetime.now(UTC) + timedelta(seconds=3)
+    head = grow(place, World(1, _FALLING), series="W", edit=limit_at(limit), first=number)
+    await settled(http, head)
+    assert datetime.now(UTC) < limit
+    async with asyncio.timeout(70):
+        at = await heard
+    await subscription.unsubscribe()
+    return 1000 * (at - limit).total_seconds()
+
+
+async def _services(bench: Bench, stack: AsyncExitStack) -> tuple[Installation, Http, dict[str, Any], Bus]:
+    template = world(bench, _open_limits(bench), projected=True)
+    place = stack.enter_context(bench.installation(template))
+    store, bus = await connected(place)
+    stack.push_async_callback(bus.close)
+    head = store.recorder.max_notification_id() or 0
+    store.close()
+    await events_begin_at(bus, head)
+    bench.says("starting the services")
+    running = await stack.enter_async_context(sauro(place, "up", "--processes"))
+    http = await stack.enter_async_context(Http(running["api"]))
+    await at_rest(bus, http, head)
+    return place, http, running, bus

@@ -1,0 +1,52 @@
+"""Fills stream COMMANDS quickly, and intake alone working it off."""
+
+import time
+from collections.abc import Sequence
+from uuid import uuid4
+
+from services.bus import Bus
+from services.collecting import collect_seldom
+from services.intake.core import Intake
+from services.intake.service import IntakeService
+from services.spine import command_puller
+from tests.benchmarks.commands import Message
+
+ATOMIC = 500
+
+
+async def fill(bus: Bus, messages: Sequence[Message]) -> int:
+    """Publish in atomic batches (ADR-50); returns the last sequence in COMMANDS."""
+    last = 0
+    for start in range(0, len(messages), ATOMIC):
+        part = messages[start : start + ATOMIC]
+        name = uuid4().hex
+        for number, (source, programme, data) in enumerate(part, 1):
+            headers = {"Nats-Batch-Id": name, "Nats-Batch-Sequence": str(number)}
+            subject = bus.names.command(source, programme)
+            if number < len(part):
+                await bus.client.publish(subject, data, headers=headers)
+            else:
+                headers["Nats-Batch-Commit"] = "1"
+                last = (await bus.js.publish(subject, data, headers=headers)).seq
+    return last
+
+
+class Worked:
+    """Intake over one installation, run by run; its cache lives as long as this."""
+
+    def __init__(self, intake: Intake, bus: Bus) -> None:
+        self._intake, self._bus = intake, bus
+        self.service: IntakeService | None = None
+        collect_seldom()  # as the services do when they start
+
+    async def seconds(self, last: int) -> float:
+        """How long until everything up to a sequence is committed, its receipts published, and acknowledged."""
+        puller = command_puller(self._bus)
+        self.service = service = IntakeService(self._intake, self._bus, puller)
+        begun = time.perf_counter()
+        await puller.start()
+        while service.sequence < last:
+            await service.step(5.0)
+        spent = time.perf_counter() - begun
+        await puller.stop()
+        return spent

@@ -1,0 +1,688 @@
+"""The audit follower on real engines: trees, checkpoints, tiles, copies, proofs, exports, restarts."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import base64
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import psycopg
+import pytest
+from eventsourcing.persistence import IntegrityError
+from typer.testing import CliRunner
+
+from contracts.assignment import AcknowledgeAssignment, Evidence, SignOffCompletion, StartWork, SubmitResult
+from contracts.organisation import RevokeAuthority
+from services.api.app import create_app
+from services.audit import merkle, publishing, sauro_verify
+from services.audit import store as audit
+from services.audit.app import begin
+from services.audit.export import Exported, NothingToExport, Request, Scope, export
+from services.audit.follower import Follower
+from services.audit.leaves import EVENTS, LOGS, RECEIPTS
+from services.audit.merkle import CompactRange, leaf_hash
+from services.audit.notes import Checkpoint, NoteInvalid, Signer, Verifier, opened, opened_checkpoint
+from services.audit.settings import AuditKeyMissing, prepare
+from services.audit.tiles import Tile, bundle, hashes_of, tiles_between
+from services.bus import Bus
+from services.cli.audit import app as cli
+from services.engines import EmbeddedEngines
+from services.hosting import Runtime
+from services.settings import Settings
+from services.store import Store
+from tests.integration.conftest import Databases
+from tests.integration.support import AUTHORITY, Desk, another, clock_at, stream
+from tests.unit.spec import ORG
+
+KEY = Signer.generate("sauro.test")
+VKEYS = [KEY.for_log(log).verifier() for log in LOGS]
+
+
+def follower(store: Store, bus: Bus | None = None, folder: Path | None = None, key: Signer = KEY) -> Follower:
+    return Follower(store, bus, clock_at(), key, folder=folder)
+
+
+def leaves(store: Store, log: str) -> list[bytes]:
+    with store.recorder.reading() as cursor:
+        return [leaf for _, leaf in audit.LEAVES[log](cursor, 1, 1_000_000)]
+
+
+def checkpoint(store: Store, log: str) -> Checkpoint:
+    with store.recorder.reading() as cursor:
+        found = audit.last_checkpoint(cursor, log)
+    assert found is not None
+    return opened_checkpoint(found.note, VKEYS)
+
+
+def root_of(entries: list[bytes]) -> bytes:
+    tree = CompactRange()
+    for entry in entries:
+        tree.append(leaf_hash(entry))
+    return tree.root()
+
+
+def filled(store: Store, tasks: int = 150) -> Desk:
+    """Assigned tasks (more than a tile of events), one finished, and a refusal."""
+    desk = Desk.founded(store)
+    desk.assign(*(f"T-{number}" for number in range(tasks)))
+    desk.do(StartWork(), stream("T-1"), "PBCXB-TP")
+    desk.do(SubmitResult(evidence=(Evidence(system="QLVB", number="1"),)), stream("T-1"), "PBCXB-TP")
+    desk.do(SignOffCompletion(), stream("T-1"), authority=AUTHORITY)
+    desk.refused(AcknowledgeAssignment(), stream("NOBODY"), "PBCXB-TP")
+    return desk
+
+
+# ---- formats ------------------------------------------------------------------------------------
+
+
+def test_the_note_of_the_specification() -> None:
+    """The example of C2SP signed-note, with its key."""
+    note = (
+        "This is an example message.\n\n— example.com/foo Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONncAlTgK7Ztg1ERYNZXsYjOB"
+        "H3mFXmRKuwHjG1Yu72IneyaQM=\n"
+    )
+    key = Verifier.parse("example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k")
+    assert opened(note, [key]) == ("This is an example message.\n", [key])
+    for wrong in (note.replace("example message", "other message"), note.replace("\n\n", "\n"), note[:-1], ""):
+        with pytest.raises(NoteInvalid):
+            opened(wrong, [key])
+    with pytest.raises(NoteInvalid, match="no known key"):
+        opened(note, VKEYS)
+
+
+def test_the_checkpoint_of_the_specification() -> None:
+    text = "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n"
+    found = Checkpoint.parse(text)
+    assert (found.origin, found.size, found.text()) == ("example.com/behind-the-sofa", 20852163, text)
+    for wrong in (text.replace("20852163", "020852163"), text.replace("I=", "=="), "a\n1\n"):
+        with pytest.raises(NoteInvalid):
+            Checkpoint.parse(wrong)
+
+
+def test_the_tiles_of_the_specification() -> None:
+    assert Tile(0, 1234067).path == "tile/0/x001/x234/067"
+    found = list(tiles_between(0, 70_000))
+    widths = {(level, index): width for level, index, width in ((t.level, t.index, t.width) for t in found)}
+    assert sum(width == 256 for (level, _), width in widths.items() if level == 0) == 273
+    assert (widths[0, 273], widths[1, 0], widths[1, 1], widths[2, 0]) == (112, 256, 17, 1)
+    assert {(t.level, t.index, t.width) for t in tiles_between(0, 256)} == {(0, 0, 256), (1, 0, 1)}
+    for tile in (*found, Tile(None, 5), Tile(None, 1000, 3)):
+        assert Tile.parse(tile.path.removeprefix("tile/")) == tile
+    for path in (
+        "0/1",
+        "0/0000",
+        "0/000.p/0",
+        "0/000.p/256",
+        "0/000.p/07",
+        "64/000",
+        "00/000",
+        "0/x000/001",
+        "../0/000",
+    ):
+        assert Tile.parse(path) is None
+    assert bundle([b"ab", b""]) == b"\x00\x02ab\x00\x00"
+    assert bundle([b"x" * 65_536]) is None
+
+
+def test_a_key_is_its_owners_alone(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    KEY.write(file)
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert Signer.read(file) == KEY
+    with pytest.raises(FileExistsError):
+        KEY.write(file)
+    file.chmod(0o640)
+    with pytest.raises(NoteInvalid, match="others may read"):
+        Signer.read(file)
+    made = CliRunner().invoke(cli, ["key", "new", str(tmp_path / "other"), "--name", "sauro.example.vn"])
+    assert made.exit_code == 0
+    signer = Signer.read(tmp_path / "other")
+    assert made.stdout.split() == [signer.for_log(log).verifier().vkey for log in LOGS]
+
+
+# ---- the follower -------------------------------------------------------------------------------
+
+
+async def test_a_checkpoint_is_the_root_over_the_stored_bytes(store: Store, bus: Bus, tmp_path: Path) -> None:
+    filled(store, 3)
+    audits = follower(store, bus, tmp_path)
+    await audits.settle()
+    for log in LOGS:
+        entries = leaves(store, log)
+        assert checkpoint(store, log) == Checkpoint(f"sauro.test/{log}", len(entries), root_of(entries))
+        assert (tmp_path / log / "checkpoint").read_text() == await publishing.last_published(bus, log)
+    assert audits.position == len(leaves(store, EVENTS))
+    refused = orjson.loads(leaves(store, RECEIPTS)[-1])
+    assert (refused["outcome"], refused["refusal"]["rule"]) == ("rejected", "NoSuchStream")
+
+
+async def test_who_copies_the_folder_needs_nothing_else(store: Store, tmp_path: Path) -> None:
+    """As a monitor of tlog-tiles would: checkpoint, tiles, entries, all from files."""
+    desk = filled(store)
+    await follower(store, folder=tmp_path).settle()
+    desk.assign("T-LATER")
+    await follower(store, folder=tmp_path).settle()
+    for log in LOGS:
+        head = opened_checkpoint((tmp_path / log / "checkpoint").read_text(encoding="utf-8"), VKEYS)
+        hashes: list[bytes] = []
+        for tile in tiles_between(0, head.size):
+            content = (tmp_path / log / tile.path).read_bytes()
+            assert len(content) == 32 * tile.width
+            if tile.level:
+                continue
+            hashes += hashes_of(content)
+            rest = (tmp_path / log / Tile(None, tile.index, tile.width).path).read_bytes()
+            for hash_ in hashes_of(content):
+                length = int.from_bytes(rest[:2], "big")
+                assert leaf_hash(rest[2 : 2 + length]) == hash_
+                rest = rest[2 + length :]
+            assert rest == b""
+        tree = CompactRange()
+        for hash_ in hashes:
+            tree.append(hash_)
+        assert (tree.size, tree.root()) == (head.size, head.root)
+        assert len((tmp_path / log / "checkpoints.jsonl").read_text().splitlines()) == 2
+    assert (tmp_path / "keys").read_text().split() == [key.vkey for key in VKEYS]
+
+
+async def test_it_signs_once_in_an_interval_and_at_the_end(store: Store) -> None:
+    desk = Desk.founded(store)
+    clock = clock_at()
+    audits = Follower(store, None, clock, KEY, interval=timedelta(seconds=1))
+    while await audits.step():
+        pass
+    first = audits.position
+    desk.assign("T-1")
+    while await audits.step():
+        pass
+    assert audits.position == first
+    clock.move_to(clock.now() + timedelta(seconds=1))
+    while await audits.step():
+        pass
+    assert audits.position == len(leaves(store, EVENTS))
+
+
+async def test_a_restart_goes_on_and_makes_the_copies_whole(store: Store, bus: Bus, tmp_path: Path) -> None:
+    desk = filled(store)
+    await follower(store).settle()  # neither folder nor stream: as if it had died before the copies
+    before = {log: checkpoint(store, log) for log in LOGS}
+    desk.assign(*(f"R-{number}" for number in range(200)))
+    await follower(store, bus, tmp_path).settle()
+    for log in LOGS:
+        with store.recorder.reading() as cursor:
+            nodes_size = checkpoint(store, log).size
+            found = audit.checkpoints(cursor, log)
+        assert [one.size for one in found] == [before[log].size, nodes_size]
+        assert [note for name, note in await publishing.published(bus, LOGS) if name == log] == [o.note for o in found]
+        assert checkpoint(store, log).root == root_of(leaves(store, log))
+    lost = tmp_path / EVENTS / Tile(0, 0).path
+    lost.unlink()
+    shutil.rmtree(tmp_path / RECEIPTS / "tile")
+    await follower(store, bus, tmp_path).settle()
+    assert hashes_of(lost.read_bytes()) == [leaf_hash(entry) for entry in leaves(store, EVENTS)[:256]]
+    assert (tmp_path / RECEIPTS / Tile(0, 0).path).exists()
+
+
+async def test_what_the_database_refuses_is_read_again(store: Store) -> None:
+    """Another instance kept the same checkpoint first: nothing of this one's is remembered, and it goes on behind."""
+    desk = filled(store)
+    audits = Follower(store, None, clock_at(), KEY, interval=timedelta(hours=1))
+    while await audits.step():
+        pass
+    desk.assign(*(f"U-{number}" for number in range(140)))
+    while await audits.step():
+        pass
+    with another(store.dsn) as other:
+        await follower(other).settle()
+    with pytest.raises(IntegrityError, match="duplicate key"):
+        await audits.settle()
+    await audits.settle()
+    assert audits.position == len(leaves(store, EVENTS))
+    assert checkpoint(store, EVENTS).root == root_of(leaves(store, EVENTS))
+
+
+async def test_the_application_may_add_and_nothing_else(store: Store) -> None:
+    filled(store, 3)
+    await follower(store).settle()
+    for table in ("keys", "tiles", "checkpoints", "exports"):
+        for what in (f"DELETE FROM audit.{table}", f"TRUNCATE audit.{table}"):
+            with pytest.raises(Exception, match="permission denied"), store.recorder.transaction() as cursor:
+                cursor.execute(what.encode())
+        with psycopg.connect(store.dsn) as owner, pytest.raises(psycopg.errors.InsufficientPrivilege):
+            owner.execute(f"TRUNCATE audit.{table}".encode())
+
+
+async def test_a_key_may_be_replaced_and_both_stay_known(store: Store, tmp_path: Path) -> None:
+    desk = filled(store, 3)
+    await follower(store, folder=tmp_path).settle()
+    desk.assign("T-LATER")
+    other = Signer.generate("sauro.test")
+    await follower(store, folder=tmp_path, key=other).settle()
+    with store.recorder.reading() as cursor:
+        assert len(audit.keys(cursor)) == 4
+        note = audit.checkpoints(cursor, EVENTS, newest=1)[0].note
+    opened_checkpoint(note, [other.for_log(EVENTS).verifier()])
+    with pytest.raises(NoteInvalid):
+        opened_checkpoint(note, VKEYS)
+
+
+async def test_the_service_needs_a_key_and_sauro_up_makes_one(
+    store: Store, bus: Bus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SAURO_AUDIT_KEY", "SAURO_AUDIT_DIR"):
+        monkeypatch.setenv(name, "")  # so that it is put back afterwards
+        monkeypatch.delenv(name)
+    runtime = Runtime(Settings(), store, bus, clock_at())
+    with pytest.raises(AuditKeyMissing, match="sauro audit key new"):
+        await begin(runtime)
+    prepare(tmp_path)
+    prepare(tmp_path)
+    filled(store, 2)
+    work = await begin(runtime)
+    while await work.step():
+        pass
+    assert work.position() == len(leaves(store, EVENTS))
+    assert (tmp_path / "audit" / EVENTS / "checkpoint").exists()
+    assert work.stop is not None
+    await work.stop()
+
+
+# ---- API ----------------------------------------------------------------------------------------
+
+
+async def test_over_http(store: Store) -> None:
+    desk = filled(store)
+    await follower(store).settle()
+    first = checkpoint(store, EVENTS)
+    desk.assign("T-LATER")
+    await follower(store).settle()
+    app = create_app(store, None, clock_at(), Settings())
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://sauro") as api:
+        answer = await api.get("/v1/audit/events/checkpoint")
+        head = opened_checkpoint(answer.text, VKEYS)
+        assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+        assert [key["vkey"] for key in (await api.get("/v1/audit/keys")).json()["data"]] == [k.vkey for k in VKEYS]
+        for tile in tiles_between(0, head.size):
+            content = (await api.get(f"/v1/audit/events/{tile.path}")).content
+            assert len(content) == 32 * tile.width
+        entries = (await api.get("/v1/audit/events/tile/entries/000")).content
+        assert entries == bundle(leaves(store, EVENTS)[:256])
+        for path in ("tile/0/009", "tile/0/0", "tile/3/000", "tile/0/000.p/0"):
+            assert (await api.get(f"/v1/audit/events/{path}")).status_code == 404
+
+        def hashes(found: dict[str, Any], *names: str) -> list[bytes]:
+            return [base64.b64decode(found[name]) for name in names]
+
+        for position in (1, 256, 257, head.size):
+            found = (await api.get("/v1/audit/events/proofs/inclusion", params={"position": position})).json()["data"]
+            leaf, root = hashes(found, "leaf_hash", "root")
+            assert root == head.root
+            proof = [base64.b64decode(text) for text in found["proof"]]
+            merkle.verify_inclusion(leaf, position - 1, head.size, proof, root)
+        found = (await api.get("/v1/audit/events/proofs/consistency", params={"from": first.size})).json()["data"]
+        old, new = hashes(found, "from_root", "to_root")
+        assert (old, new) == (first.root, head.root)
+        proof = [base64.b64decode(text) for text in found["proof"]]
+        merkle.verify_consistency(first.size, head.size, old, new, proof)
+        far = {"position": head.size + 1}
+        assert (await api.get("/v1/audit/events/proofs/inclusion", params=far)).status_code == 404
+        assert (await api.get("/v1/audit/nothing/checkpoint")).status_code == 422
+
+
+# ---- exports ------------------------------------------------------------------------------------
+
+
+def asked(kind: Any = "programme", code: str = "SVHTTDL-TD500") -> Request:
+    return Request(Scope(kind, code), "TTRA-TP", "Kiểm tra việc giao nhiệm vụ", clock_at().now())
+
+
+@pytest.fixture
+async def exported(store: Store, tmp_path: Path) -> tuple[Desk, Path, Exported]:
+    desk = filled(store)
+    await follower(store).settle()
+    desk.assign("T-LATER")
+    await follower(store).settle()
+    file = tmp_path / "bundle.zip"
+    return desk, file, export(store, asked(), file)
+
+
+@pytest.fixture(scope="module")
+async def bundle_file(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Path]:
+    """A bundle of a whole programme, for those who change a copy of it."""
+    file = tmp_path_factory.mktemp("bundles") / "bundle.zip"
+    with databases() as dsn:
+        store = Store.open(dsn)
+        desk = filled(store)
+        await follower(store).settle()
+        desk.assign("T-LATER")
+        await follower(store).settle()
+        export(store, asked(), file)
+        store.close()
+        yield file
+
+
+def vkeys() -> list[sauro_verify.Key]:
+    return [sauro_verify.Key.parse(key.vkey) for key in VKEYS]
+
+
+def rules(found: sauro_verify.Findings) -> set[str]:
+    return {problem["rule"] for problem in found.problems}
+
+
+async def test_a_bundle_holds(exported: tuple[Desk, Path, Exported], store: Store) -> None:
+    _, file, made = exported
+    found = sauro_verify.verify(file, vkeys())
+    assert found.problems == []
+    assert (made.number, made.events) == (1, len(leaves(store, EVENTS)))
+    stated = json.loads(zipfile.ZipFile(file).read("figures.json"))
+    assert {k: v for k, v in stated["total"].items() if v} == {
+        "assigned": 151, "open": 150, "done": 1, "done_on_time_original": 1, "done_on_time_current": 1,
+    }  # fmt: skip
+    assert export(store, asked(), file).number == 2
+
+
+@pytest.mark.parametrize(("kind", "code", "assigned"), [("unit", "PBCXB", 151), ("assignment", "SVHTTDL-TD500/T-7", 1)])
+async def test_of_a_part(
+    exported: tuple[Desk, Path, Exported], store: Store, kind: str, code: str, assigned: int
+) -> None:
+    _, file, _ = exported
+    made = export(store, asked(kind, code), file)
+    found = sauro_verify.verify(file, vkeys())
+    assert found.problems == []
+    assert json.loads(zipfile.ZipFile(file).read("figures.json"))["total"]["assigned"] == assigned
+    assert found.checked["streams"] == assigned + 2  # with organisation and programme
+    assert made.number == 2
+
+
+async def test_exports_at_once_get_numbers_of_their_own(store: Store, tmp_path: Path) -> None:
+    filled(store, 3)
+    await follower(store).settle()
+    with another(store.dsn) as other:
+        made = await asyncio.gather(
+            asyncio.to_thread(export, store, asked(), tmp_path / "one.zip"),
+            asyncio.to_thread(export, other, asked("unit", "PBCXB"), tmp_path / "two.zip"),
+        )
+    assert sorted(one.number for one in made) == [1, 2]
+    with store.recorder.reading() as cursor:
+        kept = cursor.execute("SELECT number, by_post, reason FROM audit.exports ORDER BY number").fetchall()
+    assert [tuple(row.values()) for row in kept] == [(n, "TTRA-TP", "Kiểm tra việc giao nhiệm vụ") for n in (1, 2)]
+
+
+async def test_events_whose_receipts_are_not_signed_yet_wait(store: Store, tmp_path: Path) -> None:
+    """Both logs grow while they are signed one after the other; a bundle never holds an event without its receipt."""
+    desk = filled(store, 3)
+    audits = follower(store)
+    await audits.settle()
+    before = checkpoint(store, EVENTS).size
+    desk.assign("T-LATER")
+    await asyncio.to_thread(audits._read, audits._trees[0])
+    await audits._sign(audits._trees[0])
+    assert checkpoint(store, EVENTS).size == before + 2
+    assert export(store, asked(), tmp_path / "b.zip").sizes[EVENTS] == before
+    assert sauro_verify.verify(tmp_path / "b.zip", vkeys()).problems == []
+
+
+async def test_nothing_to_export(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(NothingToExport, match="nothing is signed"):
+        export(store, asked(), tmp_path / "b.zip")
+    filled(store, 2)
+    await follower(store).settle()
+    with pytest.raises(NothingToExport, match="no signed events"):
+        export(store, asked("assignment", "SVHTTDL-TD500/NONE"), tmp_path / "b.zip")
+    assert not (tmp_path / "b.zip").exists()
+    assert export(store, asked(), tmp_path / "b.zip").number == 1  # a failed one takes no number
+
+
+async def test_a_checkpoint_the_reviewer_kept(exported: tuple[Desk, Path, Exported], store: Store) -> None:
+    desk, file, _ = exported
+    kept = [(await _note(store, log)) for log in LOGS]
+    assert sauro_verify.verify(file, vkeys(), kept).problems == []
+    desk.assign("T-MORE")
+    await follower(store).settle()
+    export(store, asked(), file, kept)
+    found = sauro_verify.verify(file, vkeys(), kept)
+    assert found.problems == []
+    assert len([note for note in found.notes if "part of this log" in note]) == 2
+    size = checkpoint(store, EVENTS).size
+    forged = KEY.for_log(EVENTS).sign(Checkpoint("sauro.test/events", size, sha256(b"fork").digest()).text())
+    assert rules(sauro_verify.verify(file, vkeys(), [forged])) == {"fork"}
+    newer = KEY.for_log(EVENTS).sign(Checkpoint("sauro.test/events", size + 1, sha256(b"new").digest()).text())
+    assert rules(sauro_verify.verify(file, vkeys(), [newer])) == {"unlinked"}
+
+
+async def _note(store: Store, log: str) -> str:
+    with store.recorder.reading() as cursor:
+        found = audit.last_checkpoint(cursor, log)
+    assert found is not None
+    return found.note
+
+
+def rebuilt(file: Path, change: Callable[[dict[str, bytes]], None], *, manifest: bool = True) -> Path:
+    """The bundle with files changed, and the manifest made to fit, as a forger would."""
+    with zipfile.ZipFile(file) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    change(files)
+    if manifest:
+        stated = json.loads(files["manifest.json"])
+        stated["files"] = {name: sha256(data).hexdigest() for name, data in files.items() if name != "manifest.json"}
+        files["manifest.json"] = json.dumps(stated).encode()
+    changed = file.with_name("changed.zip")
+    with zipfile.ZipFile(changed, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return changed
+
+
+def replaced(name: str, old: bytes, new: bytes) -> Callable[[dict[str, bytes]], None]:
+    def change(files: dict[str, bytes]) -> None:
+        assert old in files[name]
+        files[name] = files[name].replace(old, new, 1)
+
+    return change
+
+
+def without_line(name: str, number: int) -> Callable[[dict[str, bytes]], None]:
+    def change(files: dict[str, bytes]) -> None:
+        lines = files[name].splitlines(keepends=True)
+        del lines[number]
+        files[name] = b"".join(lines)
+
+    return change
+
+
+def swapped(files: dict[str, bytes]) -> None:
+    lines = files["events.jsonl"].splitlines(keepends=True)
+    lines[60], lines[61] = lines[61], lines[60]
+    files["events.jsonl"] = b"".join(lines)
+
+
+FORGERIES: dict[str, tuple[Callable[[dict[str, bytes]], None], str]] = {
+    "an event reworded": (replaced("events.jsonl", "Rà soát".encode(), b"Ra soat"), "proof"),
+    "an event left out": (without_line("events.jsonl", 80), "gap"),
+    "an event left out, proven": (without_line("events.jsonl", 80), "proof"),
+    "events exchanged": (swapped, "order"),
+    "no JSON": (replaced("events.jsonl", b'{"position":9,', b'{"position":,'), "form"),
+    "a receipt changed": (replaced("receipts.jsonl", b'"events":2', b'"events":3'), "proof"),
+    "a receipt left out": (without_line("receipts.jsonl", 50), "receipt"),
+    "a checkpoint of another size": (replaced("checkpoints/events", b"events\n", b"events\n1"), "signature"),
+    "another's keys": (lambda files: files.__setitem__("keys", b""), "signature"),
+    "a proof cut short": (lambda files: files.__setitem__("proofs/receipts", files["proofs/receipts"][32:]), "proof"),
+    "a figure": (replaced("figures.json", b'"done": 1', b'"done": 2'), "figures"),
+    "a figure of the dossier": (
+        replaced("dossier.html", b'data-figure="done_late">0', b'data-figure="done_late">7'),
+        "dossier",
+    ),
+    "a row of the dossier": (replaced("dossier.html", b' data-figure="done_late"', b""), "dossier"),
+    "an event of the dossier": (
+        replaced("dossier.html", b'<li data-position="40"', b'<li data-position="41"'),
+        "dossier",
+    ),
+    "definitions": (replaced("definitions.json", b'"position": ', b'"position": 1'), "definitions"),
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+async def test_a_forged_bundle_is_found(bundle_file: Path, name: str) -> None:
+    change, rule = FORGERIES[name]
+    file = rebuilt(bundle_file, change)
+    keys = None if name == "another's keys" else vkeys()
+    assert rule in rules(sauro_verify.verify(file, keys))
+    assert "file" in rules(sauro_verify.verify(rebuilt(bundle_file, change, manifest=False), vkeys()))
+
+
+async def test_an_earlier_checkpoint_that_does_not_lead_here(bundle_file: Path) -> None:
+    def change(files: dict[str, bytes]) -> None:
+        earlier = json.loads(files["checkpoints/events.earlier.json"])
+        head = opened_checkpoint(earlier[0]["note"], VKEYS)
+        fork = Checkpoint(head.origin, head.size, sha256(b"another history").digest())
+        earlier[0]["note"] = KEY.for_log(EVENTS).sign(fork.text())
+        files["checkpoints/events.earlier.json"] = json.dumps(earlier).encode()
+
+    assert rules(sauro_verify.verify(rebuilt(bundle_file, change), vkeys())) == {"consistency"}
+
+
+async def test_an_act_without_the_authority_it_claims(store: Store, tmp_path: Path) -> None:
+    """A log whose intake let through what it should not have: the tree is right, the act is not."""
+    desk = filled(store, 3)
+    desk.do(RevokeAuthority(grant="G-1", reason="hết nhiệm kỳ"), f"organisation/{ORG}", at="2026-05-30T07:00")
+    head = store.recorder.head()
+    with psycopg.connect(store.dsn) as owner:
+        row = owner.execute(
+            "SELECT state, recorded_at FROM log.events WHERE topic LIKE %s", ("%CompletionSignedOff%",)
+        ).fetchone()
+        assert row is not None
+        event = {**orjson.loads(row[0]), "position": head.position + 1, "subject": stream("T-2"), "streamversion": 3}
+        event["commandid"] = "FORGED"
+        owner.execute(
+            "INSERT INTO log.events VALUES (%s, %s, 3, %s, %s, %s)",
+            (head.position + 1, stream("T-2"), event["type"], head.recorded_at, orjson.dumps(event)),
+        )
+        owner.execute(
+            "INSERT INTO log.receipts VALUES (%s, 'QLVB', 'FORGED', 1, '\\x00', %s, %s, 1, 3, NULL)",
+            (head.receipt + 1, head.recorded_at, head.position + 1),
+        )
+    await follower(store).settle()
+    export(store, asked(), tmp_path / "b.zip")
+    found = sauro_verify.verify(tmp_path / "b.zip", vkeys())
+    (wrong,) = found.problems
+    assert (wrong["rule"], wrong["where"]) == ("authority", f"position {head.position + 1}")
+    assert "'GD' claimed authority 'KY-KET-QUA'" in wrong["message"]
+
+
+# ---- the verifier as a program --------------------------------------------------------------------
+
+
+def test_the_verifier_imports_nothing_of_sauro() -> None:
+    tree = ast.parse(Path(sauro_verify.__file__).read_text(encoding="utf-8"))
+    modules = {
+        name.split(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
+    }
+    assert modules - {"cryptography"} <= sys.stdlib_module_names
+
+
+async def test_a_copy_of_the_file_runs_alone(bundle_file: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "elsewhere"
+    alone.mkdir()
+    shutil.copy(sauro_verify.__file__, alone)
+    (alone / "keys").write_text("".join(f"{key.vkey}\n" for key in VKEYS))
+
+    def run(file: Path, *more: str) -> tuple[int, str]:
+        command = [sys.executable, "-E", "-s", "sauro_verify.py", str(file), *more]
+        done = subprocess.run(command, cwd=alone, capture_output=True, text=True, check=False, timeout=60)
+        assert done.stderr == ""
+        return done.returncode, done.stdout
+
+    assert run(bundle_file, "--key", "keys")[0] == 0
+    code, said = run(rebuilt(bundle_file, FORGERIES["a figure"][0]), "--key", "keys")
+    assert code == 1
+    assert "WRONG  figures.json: figures.json says done = 2 for all; the events give 1" in said
+    code, said = run(bundle_file, "--json")
+    assert json.loads(said)["notes"] == [
+        "no --key given: the bundle's own keys were used; compare them with keys you trust"
+    ]
+    assert run(alone / "keys")[0] == 2
+    assert run(alone / "missing.zip")[0] == 2
+
+
+@pytest.mark.parametrize("name", ["../events.jsonl", "/etc/passwd", "more.txt", "events.jsonl"])
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+async def test_a_zip_file_leads_nowhere(bundle_file: Path, tmp_path: Path, name: str) -> None:
+    copy = tmp_path / "copy.zip"
+    shutil.copy(bundle_file, copy)
+    with zipfile.ZipFile(copy, "a") as archive:
+        archive.writestr(name, b"x")
+    with pytest.raises(sauro_verify.Unreadable, match="does not belong"):
+        sauro_verify.verify(copy)
+
+
+async def test_a_zip_bomb_is_not_unpacked(bundle_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sauro_verify, "LARGEST", 10_000)
+    with pytest.raises(sauro_verify.Unreadable, match="unpacks to more"):
+        sauro_verify.verify(bundle_file)
+
+
+# ---- the command line -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def running(dsn: str, store: Store, bus: Bus, engines: EmbeddedEngines, tmp_path: Path) -> AsyncIterator[Path]:
+    """A signed installation as the command line finds it: by its environment."""
+    filled(store)
+    await follower(store, bus, tmp_path / "audit").settle()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SAURO_POSTGRES", dsn)
+        patch.setenv("SAURO_NATS", engines.addresses.nats)
+        patch.setenv("SAURO_SUBJECT_PREFIX", bus.names.prefix)
+        patch.setenv("SAURO_AUDIT_DIR", str(tmp_path / "audit"))
+        yield tmp_path
+
+
+async def said(*arguments: str) -> tuple[int, str]:
+    """A command's exit status and what it printed; in a thread, as it has an event loop of its own."""
+    done = await asyncio.to_thread(CliRunner().invoke, cli, list(arguments))
+    return done.exit_code, done.stdout
+
+
+async def test_on_the_command_line(running: Path, store: Store) -> None:
+    code, note = await said("checkpoint")
+    assert (code, opened_checkpoint(note, VKEYS)) == (0, checkpoint(store, EVENTS))
+    assert (await said("keys"))[1].split() == [key.vkey for key in VKEYS]
+    proof = json.loads((await said("prove", "--position", "7"))[1])
+    assert (proof["index"], base64.b64decode(proof["root"])) == (6, checkpoint(store, EVENTS).root)
+    assert json.loads((await said("prove", "--from", "5"))[1])["to"] == checkpoint(store, EVENTS).size
+    assert (await said("prove"))[0] == 1
+    file = running / "bundle.zip"
+    code, text = await said(
+        "export", "--programme", "SVHTTDL-TD500", "-o", str(file), "--by", "TTRA-TP", "--reason", "x"
+    )
+    assert (code, text.split(":")[0]) == (0, "export 1")
+    assert sauro_verify.verify(file, vkeys()).problems == []
+
+
+async def test_the_live_check_on_the_command_line(running: Path, dsn: str) -> None:
+    code, text = await said("verify", "--key", str(running / "audit" / "keys"))
+    assert code == 0
+    assert "all rows are as they were signed" in text
+    assert "stream CHECKPOINTS" in text
+    with psycopg.connect(dsn) as owner:
+        owner.execute("SET session_replication_role = replica")
+        owner.execute("UPDATE log.events SET topic = topic || 'x' WHERE notification_id = 42")
+    code, text = await said("verify", "--json")
+    assert code == 1
+    first = json.loads(text)["problems"][0]
+    assert (first["log"], first["position"]) == (EVENTS, 42)

@@ -1,0 +1,306 @@
+"""Back-pressure: whatever is slow or away, memory stays bounded, the others go on, and nothing is lost once it is back.
+
+Memory is the resident set of the process at work, read from /proc.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import nats.errors
+import orjson
+import psycopg
+import pytest
+
+from contracts.assignment import ReportProgress
+from domain.calendar import to_local
+from services.api.app import create_app
+from services.bus import Bus, Names
+from services.clock import SimulatedClock
+from services.engines import EmbeddedEngines
+from services.eventlog.migrations import migrate
+from services.eventlog.recorder import APPEND_LOCK
+from services.intake.service import IntakeService
+from services.projector.core import Projector
+from services.relay.core import Relay
+from services.settings import Settings
+from services.spine import command_puller, intake_for
+from services.store import Store
+from services.timekeeper.core import Timekeeper
+from tests.integration.processes import Installation, installation
+from tests.integration.support import Desk, events, messages, rows, stream
+
+WAITING, MEGABYTE, PATIENCE = 50_000, 1024 * 1024, 60.0
+MOST = 32 * MEGABYTE
+"""How much a service may grow while work waits; the work itself would take several times as much."""
+
+
+@pytest.fixture
+def processes(engines: EmbeddedEngines, dsn: str, bus: Bus, tmp_path: Path) -> Iterator[Installation]:
+    """No process yet; those that a test starts are ended."""
+    with installation(engines, dsn, bus.names.prefix, (), tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
+def desk(store: Store) -> Desk:
+    """A desk with a programme and a hundred tasks."""
+    found = Desk.founded(store, SimulatedClock(datetime.now(UTC)))
+    due = (datetime.now(UTC) + timedelta(days=60)).date()
+    found.assign(*(f"T-{number:03}" for number in range(100)), due=due)
+    return found
+
+
+async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for a condition; each look asks an engine."""
+    async with asyncio.timeout(PATIENCE):
+        while not await holds():
+            pass
+
+
+def ask(store: Store, what: str) -> int:
+    """A figure of the database, with a breath taken before."""
+    return int(rows(store, f"SELECT ({what}) AS n FROM pg_sleep(0.02)")[0]["n"] or 0)
+
+
+async def asked(store: Store, what: str) -> int:
+    return await asyncio.to_thread(ask, store, what)
+
+
+def progress(desk: Desk, number: int) -> Iterator[bytes]:
+    """Reports of progress on a hundred tasks, each with an id of its own."""
+    forms = [
+        orjson.dumps(desk.sender.document(ReportProgress(percent=50), stream(f"T-{n:03}"), "PBCXB-TP", id_="@@@@"))
+        for n in range(100)
+    ]
+    return (forms[n % 100].replace(b"@@@@", f"flood-{n}".encode()) for n in range(number))
+
+
+async def flood(desk: Desk, bus: Bus, number: int) -> None:
+    """Publish that many commands."""
+    subject = bus.names.command(desk.sender.source, desk.sender.programme)
+    await bus.publish_batch([(subject, payload, None) for payload in progress(desk, number)])
+
+
+async def test_intake_waits_for_postgresql_with_bounded_memory(
+    processes: Installation, desk: Desk, store: Store, bus: Bus, dsn: str
+) -> None:
+    """Fifty thousand commands wait while nothing can be appended; afterwards each has its receipt."""
+    known = await asked(store, "SELECT count(*) FROM log.receipts")
+    processes.start("intake")
+    await flood(desk, bus, 2000)  # so that caches are warm
+    await until(lambda: _is(store, "SELECT count(*) FROM log.receipts", known + 2000))
+    before = processes.memory("intake")
+    with psycopg.connect(dsn) as connection:
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (APPEND_LOCK,))
+        subject = bus.names.command(desk.sender.source, desk.sender.programme)
+        payloads = [payload.replace(b"flood-", b"later-") for payload in progress(desk, WAITING)]
+        await bus.publish_batch([(subject, payload, None) for payload in payloads])
+        blocked = f"SELECT count(*) FROM pg_locks WHERE NOT granted AND objid = {APPEND_LOCK}"
+        await until(lambda: _is(store, blocked, 1))
+        held = await _held(bus)
+        during = processes.memory("intake")
+    await until(lambda: _is(store, "SELECT count(*) FROM log.receipts", known + 2000 + WAITING))
+    after = processes.memory("intake")
+    print(f"intake: held {held}, memory {before >> 20} {during >> 20} {after >> 20} MB")
+    assert held <= 2048, "messages handed over and not acknowledged"
+    assert max(during, after) - before < MOST
+    kept = ask(store, "SELECT count(DISTINCT command_id) FROM log.receipts WHERE command_id LIKE 'later-%%'")
+    assert (kept, ask(store, "SELECT max(receipt) FROM log.receipts")) == (WAITING, known + 2000 + WAITING)
+
+
+async def _is(store: Store, what: str, number: int) -> bool:
+    return await asked(store, what) == number
+
+
+async def _held(bus: Bus) -> int:
+    """What intake holds, once it asks for no more."""
+    seen = -1
+    while True:
+        info = await bus.js.consumer_info(bus.names.stream("COMMANDS"), bus.names.stream("intake"))
+        if (info.num_ack_pending or 0) == seen:
+            return seen
+        seen = info.num_ack_pending or 0
+
+
+async def test_a_slow_projector_is_seen_and_catches_up(
+    processes: Installation, desk: Desk, store: Store, bus: Bus, dsn: str
+) -> None:
+    """A locked read model: the log goes on, `/readyz` and every answer tell the lag."""
+    processes.start("projector")
+    reached = "coalesce((SELECT min(notification_id) FROM read.positions), 0)"
+    behind = f"SELECT (SELECT max(notification_id) FROM log.events) - {reached}"
+    await until(lambda: _is(store, behind, 0))
+    before = processes.memory("projector")
+    app = create_app(store, bus, desk.clock, Settings())
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://sauro") as api:
+        with psycopg.connect(dsn) as connection:
+            connection.execute("LOCK TABLE read.assignments IN SHARE ROW EXCLUSIVE MODE")
+            for batch in _batches(progress(desk, 10_000), 1000):
+                desk.clock.move_to(datetime.now(UTC))
+                await asyncio.to_thread(desk.accept, *(orjson.loads(payload) for payload in batch))
+            lag = await asked(store, behind)
+            ready = await api.get("/readyz")
+            answer = (await api.get(f"/v1/assignments?programme={desk.sender.programme}")).json()
+            during = processes.memory("projector")
+        assert ready.status_code == 503
+        assert f"lags {lag} events" in ready.text
+        assert answer["lag"] == lag >= 10_000
+        await until(lambda: _is(store, behind, 0))
+        assert (await api.get("/readyz")).status_code == 200
+    after = processes.memory("projector")
+    print(f"projector: memory {before >> 20} {during >> 20} {after >> 20} MB")
+    assert during - before < MOST
+    assert after - before < 2 * MOST
+
+
+def _batches(payloads: Iterator[bytes], size: int) -> Iterator[list[bytes]]:
+    found = list(payloads)
+    return (found[start : start + size] for start in range(0, len(found), size))
+
+
+@pytest.fixture(scope="module")
+def breakable() -> Iterator[EmbeddedEngines]:
+    """Engines of the module's own, whose NATS may be stopped."""
+    with EmbeddedEngines(relaxed=True) as running:
+        yield running
+
+
+@pytest.fixture
+async def away(breakable: EmbeddedEngines) -> Any:
+    """A connection to the NATS that may be stopped."""
+    connected = await Bus.connect(breakable.addresses.nats, Names("AWAY-"))
+    await connected.ensure_streams()
+    yield connected
+    await connected.close()
+
+
+async def test_the_log_goes_on_while_nats_is_away(breakable: EmbeddedEngines, away: Bus, tmp_path: Path) -> None:
+    """The relay waits with bounded memory; EVENTS then holds the log, byte by byte."""
+    dsn = breakable.addresses.postgres.replace("/postgres?", "/relayed?")
+    with psycopg.connect(breakable.addresses.postgres, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE relayed")
+    migrate(dsn)
+    store = Store.open(dsn)
+    desk = Desk.founded(store, SimulatedClock(datetime.now(UTC)))
+    desk.assign(*(f"T-{number:03}" for number in range(100)), due=(datetime.now(UTC) + timedelta(days=60)).date())
+
+    async def relayed() -> bool:
+        head = await asked(store, "SELECT max(notification_id) FROM log.events")
+        return (await away.js.stream_info(away.names.stream("EVENTS"))).state.last_seq == head
+
+    with installation(breakable, dsn, "AWAY-", ("relay",), tmp_path) as processes:
+        await until(relayed)
+        before = processes.memory("relay")
+        breakable.nats.stop()
+        for batch in _batches(progress(desk, 10_000), 1000):
+            await asyncio.to_thread(desk.accept, *(orjson.loads(payload) for payload in batch))
+        during = processes.memory("relay")
+        breakable.nats.start()
+        await until(lambda: _connected(away, True))
+        await until(relayed)
+        after = processes.memory("relay")
+    print(f"relay: memory {before >> 20} {during >> 20} {after >> 20} MB")
+    assert max(during, after) - before < MOST
+    stored = [found.state for found in store.recorder.select_notifications(0, 1_000_000)]
+    assert [data for _, data, _ in await messages(away, "EVENTS")] == stored
+    store.close()
+
+
+async def test_a_stopped_warning_service_warns_later_and_once(processes: Installation, store: Store, bus: Bus) -> None:
+    """EVENTS keep what it has not heard; killed amid its work, it repeats itself and each warning is raised once."""
+    now = datetime.now(UTC)
+    desk = Desk.founded(store, SimulatedClock(now - timedelta(days=2)))
+    at = to_local(now - timedelta(days=1))
+    desk.assign(*(f"L-{number:03}" for number in range(200)), due=at.date(), hour=at.time().replace(microsecond=0))
+    desk.clock.move_to(now)
+    projector, relay = Projector(store, desk.clock), Relay(store, bus)
+    timekeeper, puller = Timekeeper(store, bus, desk.clock), command_puller(bus)
+    await puller.start()
+    intake = IntakeService(intake_for(store, desk.clock), bus, puller)
+    raised = "SELECT count(*) FROM log.events WHERE topic LIKE '%%.WarningRaised.%%'"
+    passed = "SELECT count(*) FROM log.events WHERE topic LIKE '%%assignment.DeadlinePassed.%%'"
+
+    async def others() -> None:
+        desk.clock.move_to(datetime.now(UTC))
+        while await asyncio.to_thread(projector.step):
+            pass
+        await timekeeper.step()
+        while await intake.step(0.05):
+            pass
+        while await relay.step():
+            pass
+
+    async def fallen() -> bool:
+        await others()
+        return await _is(store, passed, 200)
+
+    async def warned() -> bool:
+        await others()
+        if processes.running and not killed and await asked(store, raised) > 20:
+            processes.kill("warning")
+            killed.append(True)
+            processes.start("warning")
+        info = await bus.js.consumer_info(bus.names.stream("EVENTS"), bus.names.stream("warning"))
+        quiet = not info.num_pending and not info.num_ack_pending and bool(killed)
+        return quiet and await _is(store, "SELECT count(*) FROM read.warnings WHERE status = 'raised'", 0)
+
+    killed: list[bool] = []
+    await until(fallen)
+    assert ask(store, raised) == 0
+    await bus.js.stream_info(bus.names.stream("EVENTS"))
+    processes.start("warning")
+    await until(lambda: _exists(bus))
+    await until(warned)
+    levels = [(e.stream, type(e.data).__name__) for e in events(store) if type(e.data).__name__ == "WarningRaised"]
+    assert len(levels) == len(set(levels))
+    assert {e.stream for e in events(store) if type(e.data).__name__ == "DeadlinePassed"} == {
+        e.data.about for e in events(store) if type(e.data).__name__ == "WarningRaised"
+    }
+    await puller.stop()
+
+
+async def _exists(bus: Bus) -> bool:
+    found = await bus.js.consumers_info(bus.names.stream("EVENTS"))
+    return bus.names.stream("warning") in {consumer.name for consumer in found}
+
+
+async def test_a_publisher_buffers_no_more_than_it_may(breakable: EmbeddedEngines, away: Bus) -> None:
+    """NATS hangs, then is gone, while a hundred megabytes are to be sent: trouble is raised, buffers and slots stay bounded."""
+    flood = [(away.names.command("DMS-1", "P"), bytes(10_000), None)] * 10_000
+    assert breakable.nats._process is not None
+    pid = breakable.nats._process.pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(TimeoutError):
+            await away.publish_all(flood)
+        assert away.client.pending_data_size < 16 * MEGABYTE
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    await until(lambda: _no_slot_taken(away))
+    breakable.nats.stop()
+    await until(lambda: _connected(away, False))
+    for _ in range(3):
+        with pytest.raises(nats.errors.Error):
+            await away.publish_all(flood)
+    assert away.client.pending_data_size < 16 * MEGABYTE
+    await until(lambda: _no_slot_taken(away))
+    breakable.nats.start()
+    await until(lambda: _connected(away, True))
+    assert len(await away.publish_all(flood[:100])) == 100
+
+
+async def _no_slot_taken(bus: Bus) -> bool:
+    """A try that failed must not keep a slot: after 4096 of them nothing would be sent any more."""
+    await asyncio.to_thread(os.sched_yield)
+    return bus.js.publish_async_pending() == 0
+
+
+async def _connected(bus: Bus, wanted: bool) -> bool:
+    await asyncio.to_thread(os.sched_yield)
+    return bus.client.is_connected is wanted

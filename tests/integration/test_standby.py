@@ -1,0 +1,231 @@
+"""A follower's second instance takes over within five seconds: from one that was killed, and from one that only stopped.
+
+Takeover is measured from the log: when the other says that it works.
+"""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+
+import orjson
+import psycopg
+import pytest
+
+from contracts.assignment import AssignTask
+from domain.calendar import to_local
+from services.bus import Bus
+from services.clock import SimulatedClock
+from services.engines import EmbeddedEngines
+from services.eventlog.recorder import APPEND_LOCK
+from services.intake.reading import Incoming
+from services.projector.core import Projector
+from services.projector.rebuild import rebuild
+from services.store import Store
+from tests.integration.processes import Installation, installation
+from tests.integration.support import Desk, messages, rows, stream, task
+
+MOST, PATIENCE, CHUNK = 5.0, 30.0, 40
+
+
+@dataclass
+class Chore:
+    """Work for one service in chunks: `more` sets it, `done` says whether the service has done it all, `check` how well."""
+
+    store: Store
+    bus: Bus
+    desk: Desk
+    numbers: Iterator[int] = field(default_factory=lambda: count(1))
+    sent: int = 0
+
+    def documents(self, due: datetime | None = None) -> list[dict[str, object]]:
+        """Tasks to assign, now."""
+        now = datetime.now(UTC)
+        self.desk.clock.move_to(now)
+        at = to_local(due or now + timedelta(days=60))
+        content = task(due=at.date(), hour=at.time().replace(microsecond=0))
+        codes = [f"S-{number:04}" for number, _ in zip(self.numbers, range(CHUNK), strict=False)]
+        self.sent += len(codes)
+        return [self.desk.sender.document(AssignTask(content=content), stream(code)) for code in codes]
+
+    async def more(self) -> None:
+        """Append a chunk to the log."""
+        self.desk.accept(*self.documents())
+
+    async def done(self) -> bool:
+        raise NotImplementedError
+
+    async def check(self) -> None:
+        raise NotImplementedError
+
+    def head(self) -> int:
+        return self.store.recorder.max_notification_id() or 0
+
+
+class Projecting(Chore):
+    async def done(self) -> bool:
+        (row,) = rows(self.store, "SELECT min(notification_id) AS at FROM read.positions, pg_sleep(0.02)")
+        return bool(row["at"] == self.head())
+
+    async def check(self) -> None:
+        assert [model.name for model in rebuild(self.store) if not model.equal] == []
+
+
+class Relaying(Chore):
+    async def done(self) -> bool:
+        return (await self.bus.js.stream_info(self.bus.names.stream("EVENTS"))).state.last_seq == self.head()
+
+    async def check(self) -> None:
+        stored = [found.state for found in self.store.recorder.select_notifications(0, 1_000_000)]
+        assert [data for _, data, _ in await messages(self.bus, "EVENTS")] == stored
+
+
+class Answering(Chore):
+    async def more(self) -> None:
+        source, programme = self.desk.sender.source, self.desk.sender.programme
+        subject = self.bus.names.command(source, programme)
+        await self.bus.publish_all([(subject, orjson.dumps(document), None) for document in self.documents()])
+
+    async def done(self) -> bool:
+        return self._answered() == self.sent
+
+    async def check(self) -> None:
+        refused = rows(self.store, "SELECT refusal FROM log.receipts WHERE refusal IS NOT NULL")
+        assert (self._answered(), refused) == (self.sent, [])
+
+    def _answered(self) -> int:
+        query = "SELECT count(*) AS n FROM log.events, pg_sleep(0.02) WHERE topic LIKE '%%.TaskAssigned.%%'"
+        return int(rows(self.store, query)[0]["n"])
+
+
+class TimeKeeping(Chore):
+    """Limits fall due a second or two after their tasks were assigned; intake and projector run in the test."""
+
+    taken = 0
+
+    async def more(self) -> None:
+        self.desk.accept(*self.documents(due=datetime.now(UTC) + timedelta(seconds=2)))
+        self._project()
+
+    async def done(self) -> bool:
+        name = self.bus.names.stream("COMMANDS")
+        last = (await self.bus.js.stream_info(name)).state.last_seq
+        incoming = []
+        while self.taken < last:
+            self.taken += 1
+            found = await self.bus.js.get_msg(name, self.taken, direct=True)
+            *_, source, programme = (found.subject or "").split(".")
+            incoming.append(Incoming(source, programme, found.data or b"", self.taken))
+        self.desk.clock.move_to(datetime.now(UTC))
+        await asyncio.to_thread(self.desk.intake.process, incoming)
+        await asyncio.to_thread(self._project)
+        return len(self._passed()) == self.sent
+
+    async def check(self) -> None:
+        assert all(row["n"] == 1 for row in self._passed()), "each limit fires once"
+
+    def _project(self) -> None:
+        projector = Projector(self.store, self.desk.clock)
+        projector.prepare()
+        while projector.step():
+            pass
+
+    def _passed(self) -> list[dict[str, object]]:
+        query = (
+            "SELECT count(*) AS n FROM log.events, pg_sleep(0.02) WHERE topic LIKE '%%.DeadlinePassed.%%'"
+            " GROUP BY originator_id"
+        )
+        return rows(self.store, query)
+
+
+CHORES: dict[str, type[Chore]] = {
+    "projector": Projecting,
+    "relay": Relaying,
+    "intake": Answering,
+    "timekeeper": TimeKeeping,
+}
+
+
+@pytest.fixture
+def processes(engines: EmbeddedEngines, dsn: str, bus: Bus, tmp_path: Path) -> Iterator[Installation]:
+    """No process yet; those that a test starts are ended."""
+    with installation(engines, dsn, bus.names.prefix, (), tmp_path) as found:
+        yield found
+
+
+async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for a condition; each look asks an engine."""
+    async with asyncio.timeout(PATIENCE):
+        while not await holds():
+            pass
+
+
+@pytest.mark.parametrize("service", CHORES)
+async def test_a_standby_takes_over(service: str, processes: Installation, store: Store, bus: Bus) -> None:
+    """The active one stops amid its work and comes back later; then the other is killed amid its own."""
+    desk = Desk.founded(store, SimulatedClock(datetime.now(UTC)))
+    chore = CHORES[service](store, bus, desk)
+
+    async def said(name: str, event: str, after: datetime) -> datetime:
+        while not (found := [at for at in processes.said(name, event) if at >= after]):
+            await asyncio.to_thread(rows, store, "SELECT pg_sleep(0.05)")
+        return found[0]
+
+    began = datetime.now(UTC)
+    processes.start(service, name="a")
+    async with asyncio.timeout(PATIENCE):
+        await said("a", "working", began)
+        processes.start(service, name="b")
+        await said("b", "standing by", began)
+    await chore.more()
+    await until(chore.done)
+    assert processes.said("b", "working") == []
+
+    await chore.more()
+    processes.signal("a", signal.SIGSTOP)
+    stopped = datetime.now(UTC)
+    await chore.more()
+    await until(chore.done)
+    assert ((await said("b", "working", stopped)) - stopped).total_seconds() < MOST
+
+    await chore.more()
+    processes.signal("a", signal.SIGCONT)
+    continued = datetime.now(UTC)
+    await chore.more()
+    async with asyncio.timeout(PATIENCE):
+        await said("a", "standing by", continued)
+    await until(chore.done)
+
+    await chore.more()
+    processes.kill("b")
+    killed = datetime.now(UTC)
+    await chore.more()
+    await until(chore.done)
+    assert ((await said("a", "working", killed)) - killed).total_seconds() < MOST
+    await chore.check()
+
+
+async def test_a_stopped_intake_gives_back_the_append_lock(
+    processes: Installation, store: Store, bus: Bus, dsn: str
+) -> None:
+    """It stops in the midst of its transaction: PostgreSQL ends that, too, and the standby appends."""
+    chore = Answering(store, bus, Desk.founded(store, SimulatedClock(datetime.now(UTC))))
+    processes.start("intake", name="a")
+    await chore.more()
+    await until(chore.done)
+    processes.start("intake", name="b")
+    with psycopg.connect(dsn) as connection:
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (APPEND_LOCK,))
+        await chore.more()
+        waits = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = %s"
+        while (waiting := connection.execute(waits, (APPEND_LOCK,)).fetchone()) is None:
+            connection.execute("SELECT pg_sleep(0.02)")
+        processes.signal("a", signal.SIGSTOP)
+    held = "SELECT granted FROM pg_locks WHERE locktype = 'advisory' AND pid = %s AND objid = %s"
+    assert rows(store, held, waiting[0], APPEND_LOCK) == [{"granted": True}], "the stopped one holds the lock"
+    await until(chore.done)
+    await chore.check()
+    assert processes.said("b", "working")
