@@ -83,9 +83,7 @@ async def test_each_reading_is_an_event_of_its_own_stream_with_who_what_when_why
     assert REASON.encode() not in b"".join(n.state for n in case.store.recorder.select_notifications(0, 10_000))
 
 
-async def test_readings_of_past_moments_are_on_record_whatever_they_ask_for(
-    case: Case, api: httpx.AsyncClient
-) -> None:
+async def test_readings_of_past_moments_are_on_record_whatever_they_ask_for(case: Case, api: httpx.AsyncClient) -> None:
     at = case.clock.now().isoformat()
     for path in ("/v1/assignments", f"/v1/programmes/{PROG}/departments", f"/v1/streams/{TASK}"):
         response = await api.get(path, params={"as_of": at}, headers={"Sauro-Reader": "THANH-TRA"})
