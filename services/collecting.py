@@ -1,6 +1,8 @@
 """Python's cycle collector, set for processes that keep many small, long-lived values."""
 
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 ALLOCATIONS = 50_000
 
@@ -14,3 +16,15 @@ def collect_seldom() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(ALLOCATIONS, 20, 50)
+
+
+@contextmanager
+def no_collector() -> Iterator[None]:
+    """Without the collector for a batch: what a batch makes is freed by its end, and would be looked through in vain."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()

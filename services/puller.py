@@ -44,7 +44,7 @@ class Puller:
     """
 
     def __init__(
-        self, bus: Bus, stream: str, durable: str, filters: tuple[str, ...] = (), *, ahead: int = 1024
+        self, bus: Bus, stream: str, durable: str, filters: tuple[str, ...] = (), *, ahead: int = 2048
     ) -> None:
         self._bus, self._stream, self._durable, self._filters = bus, stream, durable, filters
         self._ahead = ahead

@@ -30,7 +30,7 @@ class Settings(BaseSettings):
     replicas: Annotated[int, Field(ge=1, le=5)] = Field(
         1, description="copies of each JetStream stream; 3 in production"
     )
-    batch: Annotated[int, Field(ge=1, le=2000)] = Field(512, description="most commands in one intake transaction")
+    batch: Annotated[int, Field(ge=1, le=2000)] = Field(1024, description="most commands in one intake transaction")
     partition: Annotated[Partition, NoDecode, BeforeValidator(Partition.parse)] = Field(
         Partition(), description="share of the commands an intake instance takes, as k/n; 1/1 takes all"
     )

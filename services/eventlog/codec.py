@@ -17,6 +17,7 @@ from contracts.registry import ContractRegistry
 from domain.kernel import Recorded
 
 
+@lru_cache(maxsize=4096)
 def instant_text(instant: datetime) -> str:
     """RFC 3339 in UTC with `Z`, microseconds only when there are any."""
     return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -13,6 +13,7 @@ import structlog
 from contracts.receipts import Outcome, Receipt, Refusal
 from domain.kernel import SYSTEM_SOURCES, StreamNotLoaded
 from services.clock import Clock
+from services.collecting import no_collector
 from services.eventlog.codec import EventCodec
 from services.eventlog.recorder import Append, EncodedEvent, Head, LogRecorder, ReceiptRow, StreamsMoved
 from services.eventlog.snapshots import write_snapshots
@@ -61,6 +62,10 @@ class Intake:
 
     def process(self, batch: Sequence[Incoming]) -> Answered:
         """Answer a batch; raises on transient trouble with nothing stored."""
+        with no_collector():
+            return self._process(batch)
+
+    def _process(self, batch: Sequence[Incoming]) -> Answered:
         read = [self._reader.read(incoming) for incoming in batch]
         dead = [
             DeadLetter(incoming, found.refusal)

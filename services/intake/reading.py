@@ -186,15 +186,15 @@ class CommandReader:
             document, digest = _parsed(incoming.payload)
         except _Broken as broken:
             return Unreadable(broken.refusal, sha256(incoming.payload).digest())
-        source, id_ = _known(_SOURCE, document.get("source")), _known(_ID, document.get("id"))
-        if source != incoming.source:
-            source = id_ = None  # never let one sender use up another's ids
         try:
             return self._validated(incoming, document, digest)
         except _Broken as broken:
             refusal = broken.refusal
         except ValidationError as error:
             refusal = _explain(error)
+        source, id_ = _known(_SOURCE, document.get("source")), _known(_ID, document.get("id"))
+        if source != incoming.source:
+            source = id_ = None  # never let one sender use up another's ids
         both = source is not None and id_ is not None
         return Unreadable(refusal, digest, source if both else None, id_ if both else None)
 

@@ -36,6 +36,7 @@ PASSING = (
 """Trouble that passes: nothing was stored, or (a lost commit reply) it is found stored on the next try. The same batch is
 tried again. Anything else ends this instance with its error on record, and the next one begins at the same batch."""
 
+BATCH = 1024
 HEADERS = 4096
 """Room left for a message's headers, in bytes."""
 
@@ -43,7 +44,7 @@ HEADERS = 4096
 class IntakeService:
     """Drives an Intake from stream COMMANDS."""
 
-    def __init__(self, intake: Intake, bus: Bus, puller: Puller, batch: int = 512) -> None:
+    def __init__(self, intake: Intake, bus: Bus, puller: Puller, batch: int = BATCH) -> None:
         self._intake, self._bus, self._puller, self._batch = intake, bus, puller, batch
         self.sequence = 0
         self.outcomes: dict[str, int] = {}

@@ -10,9 +10,10 @@ from psycopg import Connection, Cursor
 from projections.builds import BUILD, begin_build, built_position, built_rows, save_position
 from projections.model import Handlers, ReadModel
 from projections.rows import Fold, keys_of, replace_rows, write_closed, write_fold
+from services.collecting import no_collector
 from services.eventlog.reading import states_after
 from services.projector.apart import write_apart
-from services.projector.core import no_collector, tracked_name
+from services.projector.core import tracked_name
 from services.store import Store
 
 BATCH = 5000

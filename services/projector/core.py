@@ -3,9 +3,7 @@
 A model that cannot apply an event stops before it: the event is quarantined with its error and the other models go on (R-352).
 """
 
-import gc
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +26,7 @@ from projections.status import (
 )
 from projections.tables import create_tables, drop_tables, table_ids
 from services.clock import Clock
+from services.collecting import no_collector
 from services.eventlog.reading import states_after
 from services.projector.apart import write_apart
 from services.store import Store
@@ -48,18 +47,6 @@ class CannotStore(Exception):
 def tracked_name(model: ReadModel) -> str:
     """Under which name a model's position is kept: with its shape, so that another shape begins anew."""
     return f"{model.name}@{model.fingerprint}"
-
-
-@contextmanager
-def no_collector() -> Iterator[None]:
-    """Without Python's cycle collector: rows form no cycles, and it would look through all of them again and again."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 @dataclass(frozen=True, slots=True)
