@@ -23,6 +23,8 @@ from services.bus import Bus
 
 EXPIRES = 5.0
 ACK_WAIT = 30.0
+AHEAD = 2048
+"""Messages asked for ahead; at most twice as many are handed over and not acknowledged."""
 MOST_BYTES = 16 * 1024 * 1024
 """What a request may bring, however many messages it asks for."""
 
@@ -44,7 +46,7 @@ class Puller:
     """
 
     def __init__(
-        self, bus: Bus, stream: str, durable: str, filters: tuple[str, ...] = (), *, ahead: int = 2048
+        self, bus: Bus, stream: str, durable: str, filters: tuple[str, ...] = (), *, ahead: int = AHEAD
     ) -> None:
         self._bus, self._stream, self._durable, self._filters = bus, stream, durable, filters
         self._ahead = ahead
