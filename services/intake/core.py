@@ -21,7 +21,7 @@ from services.intake.deciding import Decided, decide_one, missing_streams, surel
 from services.intake.reading import CommandReader, Incoming, Readable, Unreadable
 from services.intake.states import Folder, Overlay, StateCache
 
-MAX_TRIES = 8
+MAX_TRIES = 32
 SCOUTS = 3
 log = structlog.get_logger("sauro.intake")
 Key = tuple[str, str]
