@@ -28,7 +28,7 @@ from contracts.deadlines import DeadlineKey, RecordDeadlinePassed
 from contracts.organisation import AbolishPost, EstablishUnit, RevokeAuthority
 from services.bus import Bus
 from services.eventlog.recorder import LogRecorder
-from services.intake.core import Answered, TooMuchContention
+from services.intake.core import MAX_TRIES, Answered, TooMuchContention
 from services.intake.reading import MAX_COMMAND_BYTES, Incoming
 from services.intake.service import IntakeService
 from services.intake.states import SNAPSHOT_EVERY, Folder, Loaded
@@ -444,7 +444,7 @@ def test_endless_contention_is_passing_trouble(store: Store, dsn: str) -> None:
         other = Desk.open(second, desk.clock, source="OTHER")
         meanwhile += [
             lambda percent=percent: other.do(ReportProgress(percent=percent), stream("T-1"), "PBCXB-TP")  # type: ignore[misc]
-            for percent in range(8)
+            for percent in range(MAX_TRIES)
         ]
         with pytest.raises(TooMuchContention):
             desk.send(document)
