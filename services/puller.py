@@ -146,6 +146,17 @@ class Puller:
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(left, 0.5)):
                     await self._wake.wait()
+        return await self._hand_over(most)
+
+    async def take_full(self, number: int) -> list[Taken]:
+        """Exactly so many messages, when they have arrived; otherwise none. Unlike `take` it never begins the consumer anew."""
+        return await self._hand_over(number) if len(self._arrived) >= number and not self._is_broken() else []
+
+    def begin_anew(self) -> None:
+        """What was handed over will not be acknowledged: the next `take` begins after what was."""
+        self._gap = True
+
+    async def _hand_over(self, most: int) -> list[Taken]:
         taken = [self._arrived.popleft() for _ in range(min(most, len(self._arrived)))]
         await self._ask()
         return taken

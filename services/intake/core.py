@@ -25,6 +25,7 @@ MAX_TRIES = 32
 SCOUTS = 3
 log = structlog.get_logger("sauro.intake")
 Key = tuple[str, str]
+Batch = Sequence[tuple[Incoming, Readable | Unreadable]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +63,21 @@ class Intake:
 
     def process(self, batch: Sequence[Incoming]) -> Answered:
         """Answer a batch; raises on transient trouble with nothing stored."""
-        with no_collector():
-            return self._process(batch)
+        return self.answer(self.read(batch))
 
-    def _process(self, batch: Sequence[Incoming]) -> Answered:
-        read = [self._reader.read(incoming) for incoming in batch]
-        dead = [
-            DeadLetter(incoming, found.refusal)
-            for incoming, found in zip(batch, read, strict=True)
-            if isinstance(found, Unreadable)
-        ]
-        keyed = [(key, found) for found in read if (key := _key(found)) is not None]
+    def read(self, batch: Sequence[Incoming]) -> Batch:
+        """Read a batch. Touches neither log nor states, so it may run beside `answer` of the batch before."""
+        with no_collector():
+            return [(incoming, self._reader.read(incoming)) for incoming in batch]
+
+    def answer(self, batch: Batch) -> Answered:
+        """Answer a batch as read; raises on transient trouble with nothing stored."""
+        with no_collector():
+            return self._answered(batch)
+
+    def _answered(self, batch: Batch) -> Answered:
+        dead = [DeadLetter(incoming, found.refusal) for incoming, found in batch if isinstance(found, Unreadable)]
+        keyed = [(key, found) for _, found in batch if (key := _key(found)) is not None]
         known = self._recorder.receipts([key for key, _ in keyed])
         fresh: dict[Key, Readable | Unreadable] = {}
         for key, found in keyed:
@@ -83,7 +88,7 @@ class Intake:
         except Exception:
             self._cache.forget()
             raise
-        return self._answer(keyed, known, first, fresh, dead, events)
+        return self._told(keyed, known, first, fresh, dead, events)
 
     def _store(self, fresh: dict[Key, Readable | Unreadable]) -> tuple[dict[Key, Receipt], int]:
         if not fresh:
@@ -165,7 +170,7 @@ class Intake:
             position += row.events
 
     @staticmethod
-    def _answer(
+    def _told(
         keyed: list[tuple[Key, Readable | Unreadable]],
         known: dict[Key, tuple[Receipt, bytes]],
         first: dict[Key, Receipt],

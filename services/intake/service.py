@@ -4,8 +4,9 @@ A crash anywhere between leads to redelivery and the same receipt.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from hashlib import sha256
 from itertools import groupby
 
@@ -18,7 +19,7 @@ from contracts.receipts import Receipt
 from services.bus import Bus, Message
 from services.eventlog.codec import instant_text
 from services.eventlog.recorder import TRANSIENT
-from services.intake.core import Answered, DeadLetter, Intake, TooMuchContention
+from services.intake.core import Answered, Batch, DeadLetter, Intake, TooMuchContention
 from services.intake.reading import Incoming
 from services.puller import ACK_WAIT, Puller, Taken
 
@@ -48,25 +49,42 @@ class IntakeService:
         self._intake, self._bus, self._puller, self._batch = intake, bus, puller, batch
         self.sequence = 0
         self.outcomes: dict[str, int] = {}
+        self._ahead: tuple[list[Taken], asyncio.Task[Batch]] | None = None
 
     async def step(self, wait: float = 0.0) -> int:
         """Handle one batch; returns how many messages it held."""
-        taken = await self._puller.take(self._batch, wait)
-        if not taken:
-            return 0
-        incoming = [_incoming(item) for item in taken]
-        await self._until_done(incoming, taken)
+        if self._ahead is not None:
+            (taken, reading), self._ahead = self._ahead, None
+            work = partial(self._intake.answer, await reading)
+        else:
+            taken = await self._puller.take(self._batch, wait)
+            if not taken:
+                return 0
+            work = partial(self._intake.process, [_incoming(item) for item in taken])
+        try:
+            await self._read_ahead()
+            await self._until_done(work, taken)
+        except BaseException:
+            self._ahead = None  # nothing behind this batch may come before it
+            self._puller.begin_anew()
+            raise
         self.sequence = taken[-1].sequence
         return len(taken)
 
-    async def _until_done(self, incoming: Sequence[Incoming], taken: Sequence[Taken]) -> None:
+    async def _read_ahead(self) -> None:
+        """With a backlog, read the next batch while PostgreSQL works on this one."""
+        if taken := await self._puller.take_full(self._batch):
+            incoming = [_incoming(item) for item in taken]
+            self._ahead = taken, asyncio.create_task(asyncio.to_thread(self._intake.read, incoming))
+
+    async def _until_done(self, work: Callable[[], Answered], taken: Sequence[Taken]) -> None:
         """Try until it is committed and answered: skipping ahead would break the order of a stream."""
         delay = 0.05
         answered: Answered | None = None  # once committed, only telling is tried again
         while True:
             try:
                 if answered is None:
-                    answered = await asyncio.to_thread(self._intake.process, incoming)
+                    answered = await asyncio.to_thread(work)
                 await self._publish(answered)
                 await self._puller.acknowledge(taken)
             except PASSING as trouble:

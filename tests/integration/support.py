@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import httpx
 import orjson
 import psycopg
+from fastapi import FastAPI
 
 from contracts.assignment import AssignTask, CheckingRule, Deliverable, Due, Measure, TaskContent
 from contracts.base import Command
@@ -21,6 +23,7 @@ from contracts.organisation import EstablishPost, EstablishUnit, GrantAuthority,
 from contracts.programme import Participation, RegisterProgramme
 from contracts.receipts import Receipt, Refusal
 from domain.kernel import Recorded
+from services.api.app import leave, settle
 from services.bus import Bus
 from services.calendar_source import proposed_calendar
 from services.clock import Clock, SimulatedClock
@@ -276,6 +279,16 @@ async def play(spine: Spine, until: str | datetime, clock: SimulatedClock) -> No
         await spine.settle()
     clock.move_to(end)
     await spine.settle()
+
+
+@asynccontextmanager
+async def client_of(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of an application without a server, which stops as a server would: nothing of it outlives the test."""
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://sauro") as client:
+        yield client
+    leave(app)
+    await settle(app)
 
 
 async def messages(bus: Bus, stream: str) -> list[tuple[str, bytes, dict[str, str]]]:

@@ -46,6 +46,7 @@ from services.programmes.importer import import_commands
 from services.projector.core import Projector
 from services.settings import Settings
 from services.store import Store
+from tests.integration.support import client_of
 
 PROG, SOURCE = "SVHTTDL-TD500", "IMPORT"
 FILE = Path(__file__).parents[2] / "deploy" / "programmes" / "svhttdl-td500.yaml"
@@ -94,11 +95,6 @@ def imported() -> tuple[Outgoing, ...]:
     assert files.roster is not None
     assert files.policy is not None
     return import_commands(files.programme, files.roster, files.policy, proposed_calendar((2026, 2027)), AT)
-
-
-def client_of(app: FastAPI) -> httpx.AsyncClient:
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    return httpx.AsyncClient(transport=transport, base_url="http://sauro")
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import httpx
 import orjson
 import psycopg
 import pytest
@@ -43,7 +42,7 @@ from services.hosting import Runtime
 from services.settings import Settings
 from services.store import Store
 from tests.integration.conftest import Databases
-from tests.integration.support import AUTHORITY, Desk, another, clock_at, stream
+from tests.integration.support import AUTHORITY, Desk, another, client_of, clock_at, stream
 from tests.unit.spec import ORG
 
 KEY = Signer.generate("sauro.test")
@@ -309,7 +308,7 @@ async def test_over_http(store: Store) -> None:
     desk.assign("T-LATER")
     await follower(store).settle()
     app = create_app(store, None, clock_at(), Settings())
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://sauro") as api:
+    async with client_of(app) as api:
         answer = await api.get("/v1/audit/events/checkpoint")
         head = opened_checkpoint(answer.text, VKEYS)
         assert answer.headers["content-type"] == "text/plain; charset=utf-8"

@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 import nats.errors
 import orjson
 import psycopg
@@ -34,7 +33,7 @@ from services.spine import command_puller, intake_for
 from services.store import Store
 from services.timekeeper.core import Timekeeper
 from tests.integration.processes import Installation, installation
-from tests.integration.support import Desk, events, messages, rows, stream
+from tests.integration.support import Desk, client_of, events, messages, rows, stream
 
 WAITING, MEGABYTE, PATIENCE = 50_000, 1024 * 1024, 60.0
 MOST = 32 * MEGABYTE
@@ -139,7 +138,7 @@ async def test_a_slow_projector_is_seen_and_catches_up(
     await until(lambda: _is(store, behind, 0))
     before = processes.memory("projector")
     app = create_app(store, bus, desk.clock, Settings())
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://sauro") as api:
+    async with client_of(app) as api:
         with psycopg.connect(dsn) as connection:
             connection.execute("LOCK TABLE read.assignments IN SHARE ROW EXCLUSIVE MODE")
             for batch in _batches(progress(desk, 10_000), 1000):

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
-import httpx
 import orjson
 import pytest
 from psycopg.sql import SQL, Identifier
@@ -35,6 +34,7 @@ from tests.integration.support import (
     AUTHORITY,
     Desk,
     Sender,
+    client_of,
     clock_at,
     events,
     founding,
@@ -227,7 +227,7 @@ async def test_a_model_of_tomorrow_has_both_axes(dsn: str, bus: Bus) -> None:
             assert_past(store, log, Moment(event.recorded_at, "recorded", event.position))
         for at in moments(log):
             assert_past(store, log, Moment(at, "occurred", log[-1].position))
-        async with client(store, bus, clock) as http:
+        async with client_of(create_app(store, bus, clock, Settings())) as http:
             path, then = f"/v1/streams/visit/{PROG}/V-1", "2026-06-12T01:00:00Z"
             answer = await http.get(path, params={"as_of": then})
             assert answer.status_code == 200, answer.text
@@ -243,12 +243,6 @@ async def test_a_model_of_tomorrow_has_both_axes(dsn: str, bus: Bus) -> None:
         assert all(one.equal for one in rebuild(store))
     finally:
         store.close()
-
-
-def client(store: Store, bus: Bus, clock: SimulatedClock) -> httpx.AsyncClient:
-    """The API over a store."""
-    transport = httpx.ASGITransport(app=create_app(store, bus, clock, Settings()))
-    return httpx.AsyncClient(transport=transport, base_url="http://api")
 
 
 # ---------------------------------------------------------------- the API
@@ -274,7 +268,7 @@ async def test_every_endpoint_answers_as_of_a_moment(store: Store, bus: Bus) -> 
     """What was known never changes again, whatever comes; what was true follows what is known now."""
     clock = await lived(store, bus)
     then = "2026-06-12T12:00:00+07:00"
-    async with client(store, bus, clock) as http:
+    async with client_of(create_app(store, bus, clock, Settings())) as http:
         known = {path: await http.get(path, params={"as_of": then}) for path in PATHS}
         for path, answer in known.items():
             assert answer.status_code == 200, (path, answer.text)
@@ -303,7 +297,7 @@ async def test_every_endpoint_answers_as_of_a_moment(store: Store, bus: Bus) -> 
 
 async def test_moments_that_cannot_be_asked_for(store: Store, bus: Bus) -> None:
     clock = await lived(store, bus)
-    async with client(store, bus, clock) as http:
+    async with client_of(create_app(store, bus, clock, Settings())) as http:
         for given, rule in (
             ({"as_of": "2030-01-01T00:00:00Z"}, "future"),
             ({"as_of": "2026-06-05"}, "value_error"),
@@ -379,7 +373,7 @@ async def test_the_commands(
     def run(*arguments: str) -> Any:
         done = CliRunner().invoke(app, (*arguments, "--by", "THANH-TRA", "--reason", "Kiểm tra"))
         assert done.exit_code == 0, (done.output, done.exception)
-        return done.output
+        return done.stdout
 
     await asyncio.to_thread(_read_and_compare, run)
     after = (await bus.js.stream_info(bus.names.stream("COMMANDS"))).state.messages

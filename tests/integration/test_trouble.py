@@ -12,14 +12,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
+import psycopg
 import pytest
+from eventsourcing.persistence import ProgrammingError
 
 from contracts.assignment import AssignTask
 from services.app import Host
 from services.bus import Bus, Message
 from services.cli.running import run
 from services.engines import EmbeddedEngines
-from services.intake.service import HEADERS, IntakeService
+from services.intake.service import BATCH, HEADERS, IntakeService
 from services.puller import Puller
 from services.settings import Settings
 from services.spine import command_puller, intake_for
@@ -137,11 +139,29 @@ async def test_somebody_else_taking_from_the_consumer_loses_nothing(bus: Bus) ->
 
 
 @asynccontextmanager
-async def intake_of(store: Store, bus: Bus, desk: Desk) -> AsyncIterator[IntakeService]:
+async def intake_of(store: Store, bus: Bus, desk: Desk, batch: int = BATCH) -> AsyncIterator[IntakeService]:
     puller = command_puller(bus)
     await puller.start()
-    yield IntakeService(intake_for(store, desk.clock), bus, puller)
+    yield IntakeService(intake_for(store, desk.clock), bus, puller, batch)
     await puller.stop()
+
+
+async def test_what_was_read_ahead_of_a_batch_that_failed_does_not_overtake_it(store: Store, bus: Bus) -> None:
+    """R-357: with a backlog the next batch is read while one is stored; its failure must not let the next one pass."""
+    desk = Desk.founded(store)
+    documents = [desk.sender.document(AssignTask(content=task()), stream(f"T-{number}")) for number in range(12)]
+    async with intake_of(store, bus, desk, batch=2) as intake:
+        await bus.publish_all([(bus.names.command(SOURCE, PROG), orjson.dumps(d), None) for d in documents])
+        assert await intake.step(10) == 2
+        with psycopg.connect(store.dsn, autocommit=True) as administrator:
+            administrator.execute("REVOKE INSERT ON log.receipts FROM sauro_app")
+            with pytest.raises(ProgrammingError, match="permission denied"):
+                await intake.step(10)
+            administrator.execute("GRANT INSERT ON log.receipts TO sauro_app")
+        while intake.sequence < len(documents):
+            await intake.step(10)
+        assert intake.outcomes == {"accepted": len(documents)}
+    assert [r["id"] for _, batch in await receipts(bus) for r in batch] == [d["id"] for d in documents]
 
 
 @pytest.mark.parametrize("less", [0, 50, 100_000], ids=["largest", "headers do not fit", "fits"])
