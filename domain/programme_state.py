@@ -53,9 +53,24 @@ class Programme:
     @property
     def calendar(self) -> WorkingCalendar:
         """The working calendar the log holds; built once for the same days."""
-        return _calendar(self.calendar_days)
+        return _calendar(_Same(self.calendar_days))
+
+
+class _Same:
+    """A tuple of days by identity: states hand the very same one on, and comparing its days would take longer than building."""
+
+    __slots__ = ("days",)
+
+    def __init__(self, days: tuple[CalendarDay, ...]) -> None:
+        self.days = days
+
+    def __hash__(self) -> int:
+        return id(self.days)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.days is other.days
 
 
 @lru_cache(maxsize=64)
-def _calendar(days: tuple[CalendarDay, ...]) -> WorkingCalendar:
-    return WorkingCalendar(days)
+def _calendar(same: _Same) -> WorkingCalendar:
+    return WorkingCalendar(same.days)

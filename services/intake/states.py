@@ -118,6 +118,7 @@ class Overlay:
 
     def __init__(self, cache: StateCache, folder: Folder, now: datetime) -> None:
         self._cache, self._folder, self._now = cache, folder, now
+        self._seen: dict[str, Loaded] = {}
         self.changed: dict[str, Loaded] = {}
         self.read: dict[str, int] = {}
 
@@ -128,12 +129,13 @@ class Overlay:
 
     def stream(self, stream: str) -> Loaded:
         """A stream as this batch sees it; raises StreamNotLoaded."""
-        if (mine := self.changed.get(stream)) is not None:
-            return mine
+        if (seen := self._seen.get(stream)) is not None:
+            return seen
         loaded = self._cache.get(stream)
         if loaded is None:
             raise StreamNotLoaded(stream)
         self.read[stream] = loaded.version
+        self._seen[stream] = loaded
         return loaded
 
     def load(self, stream: str) -> Any | None:
@@ -142,7 +144,7 @@ class Overlay:
 
     def load_all(self, streams: Sequence[str]) -> list[Any | None]:
         """The states of several streams, as `Context` wants them."""
-        missing = [stream for stream in streams if stream not in self.changed and self._cache.get(stream) is None]
+        missing = [stream for stream in streams if stream not in self._seen and self._cache.get(stream) is None]
         if missing:
             raise StreamNotLoaded(*missing)
         return [self.load(stream) for stream in streams]
@@ -154,6 +156,7 @@ class Overlay:
             before = after.get(event.stream) or self.stream(event.stream)
             after[event.stream] = self._folder.fold(before, event)
         self.changed.update(after)
+        self._seen.update(after)
 
     def snapshots(self) -> list[SnapshotRow]:
         """Rows for the streams that crossed a multiple of the snapshot distance in this batch."""
