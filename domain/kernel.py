@@ -124,6 +124,29 @@ class Change:
 Changes = list[Change]
 
 
+def recorded(change: Change, request: Request[Any], now: datetime, *, version: int = 0, id_: str = "") -> Recorded[Any]:
+    """A change as the event it becomes, recorded at `now` (UTC), but for its position in the log.
+
+    Version and id are intake's to give; a fold within a decision needs neither.
+    """
+    return Recorded(
+        data=change.event,
+        stream=change.stream or request.subject,
+        version=version,
+        occurred_at=change.occurred_at or request.occurred_at,
+        recorded_at=now,
+        actor=request.actor,
+        organisation=request.organisation,
+        programme=request.programme,
+        sender=request.source,
+        command_id=request.id,
+        correlation_id=request.correlation_id or request.id,
+        causation_id=request.causation_id or request.id,
+        id=id_,
+        policy_version=change.policy_version,
+    )
+
+
 class Context(Protocol):
     """What a decision may read besides its subject. Every stream read is part of the version check (R-357)."""
 

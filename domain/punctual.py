@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from domain.kernel import SYSTEM_SOURCES, Change, Changes, Context, Recorded, Request
+from domain.kernel import SYSTEM_SOURCES, Changes, Context, Recorded, Request, recorded
 
 Decide = Callable[[Request[Any], Any, Context], Changes]
 Evolve = Callable[[Any, Recorded[Any]], Any]
@@ -41,25 +41,5 @@ def folded(state: Any, found: Changes, request: Request[Any], context: Context, 
     """The subject's state after the changes that concern it."""
     for change in found:
         if change.stream in (None, request.subject):
-            state = evolve(state, _recorded(change, request, context))
+            state = evolve(state, recorded(change, request, context.now))
     return state
-
-
-def _recorded(change: Change, request: Request[Any], context: Context) -> Recorded[Any]:
-    """The event as a fold sees it: its own command gives it no id, version or position yet."""
-    return Recorded(
-        data=change.event,
-        stream=request.subject,
-        version=0,
-        occurred_at=change.occurred_at or request.occurred_at,
-        recorded_at=context.now,
-        actor=request.actor,
-        organisation=request.organisation,
-        programme=request.programme,
-        sender=request.source,
-        command_id=request.id,
-        correlation_id=request.correlation_id or request.id,
-        causation_id=request.causation_id or request.id,
-        id=request.id,
-        policy_version=change.policy_version,
-    )

@@ -10,7 +10,7 @@ from uuid import UUID, uuid5
 import structlog
 
 from contracts.receipts import Refusal
-from domain.kernel import SYSTEM_SOURCES, Change, Decider, Recorded, Refused, Request, StreamNotLoaded
+from domain.kernel import SYSTEM_SOURCES, Change, Decider, Recorded, Refused, Request, StreamNotLoaded, recorded
 from services.intake.reading import Readable
 from services.intake.states import Loaded, Overlay
 
@@ -106,24 +106,8 @@ def _surround(found: Sequence[Change], request: Request[Any], overlay: Overlay) 
     for index, change in enumerate(found):
         stream = change.stream or request.subject
         versions[stream] = versions.get(stream, overlay.stream(stream).version) + 1
-        events.append(
-            Recorded(
-                data=change.event,
-                stream=stream,
-                version=versions[stream],
-                occurred_at=change.occurred_at or request.occurred_at,
-                recorded_at=overlay.now,
-                actor=request.actor,
-                organisation=request.organisation,
-                programme=request.programme,
-                sender=request.source,
-                command_id=request.id,
-                correlation_id=request.correlation_id or request.id,
-                causation_id=request.causation_id or request.id,
-                id=str(uuid5(_EVENTS, f"{request.source}/{request.id}/{index}")),
-                policy_version=change.policy_version,
-            )
-        )
+        id_ = str(uuid5(_EVENTS, f"{request.source}/{request.id}/{index}"))
+        events.append(recorded(change, request, overlay.now, version=versions[stream], id_=id_))
     return events
 
 
