@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from hashlib import sha1
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import structlog
 
@@ -17,7 +18,8 @@ from services.intake.states import Loaded, Overlay
 UNDECIDABLE = "Undecidable"
 log = structlog.get_logger("sauro.intake")
 FUTURE_TOLERANCE = timedelta(minutes=5)
-_EVENTS = UUID("6a3c2f0e-5b0a-5c7e-9d1e-53617572af00")
+_EVENTS = UUID("6a3c2f0e-5b0a-5c7e-9d1e-53617572af00").bytes
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
 class OccurredInFuture(Refused):
@@ -106,9 +108,15 @@ def _surround(found: Sequence[Change], request: Request[Any], overlay: Overlay) 
     for index, change in enumerate(found):
         stream = change.stream or request.subject
         versions[stream] = versions.get(stream, overlay.stream(stream).version) + 1
-        id_ = str(uuid5(_EVENTS, f"{request.source}/{request.id}/{index}"))
+        id_ = event_id(request.source, request.id, index)
         events.append(recorded(change, request, overlay.now, version=versions[stream], id_=id_))
     return events
+
+
+def event_id(source: str, command_id: str, index: int) -> str:
+    """The id of a command's event: a name-based UUID (RFC 9562, version 5), as `uuid.uuid5` makes it in twice the time."""
+    text = sha1(_EVENTS + f"{source}/{command_id}/{index}".encode(), usedforsecurity=False).hexdigest()
+    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:32]}"
 
 
 def surely_read(readable: Readable, deciders: Mapping[str, Decider[Any]]) -> tuple[str, ...]:

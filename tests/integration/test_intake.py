@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from uuid import UUID, uuid5
 
 import orjson
 import psycopg
@@ -29,6 +30,7 @@ from contracts.organisation import AbolishPost, EstablishUnit, RevokeAuthority
 from services.bus import Bus
 from services.eventlog.recorder import LogRecorder
 from services.intake.core import MAX_TRIES, Answered, TooMuchContention
+from services.intake.deciding import event_id
 from services.intake.reading import MAX_COMMAND_BYTES, Incoming
 from services.intake.service import IntakeService
 from services.intake.states import SNAPSHOT_EVERY, Folder, Loaded
@@ -708,3 +710,9 @@ def test_a_due_is_stored_as_an_instant(store: Store) -> None:
     assigned = next(e for e in events(store) if e.stream == stream("T-1"))
     assert assigned.data.original.at == datetime(2026, 6, 5, 17, tzinfo=UTC)
     assert assigned.data.content.due == Due(day=date(2026, 6, 5))
+
+
+def test_the_id_of_an_event_is_a_name_based_uuid() -> None:
+    namespace = UUID("6a3c2f0e-5b0a-5c7e-9d1e-53617572af00")
+    for number in range(200):
+        assert event_id("DMS", f"Số {number}", number) == str(uuid5(namespace, f"DMS/Số {number}/{number}"))
