@@ -247,7 +247,10 @@ def _on_risk_cleared(state: Assignment, recorded: Recorded[AssignmentRiskCleared
 
 def _on_passed(state: Assignment, recorded: Recorded[DeadlinePassed]) -> Assignment:
     after: Assignment = evolve_deadlines(state, recorded)
-    if recorded.data.key.kind != "assignment_due":
+    key = recorded.data.key
+    known = state.deadlines.get(key.kind, key.occurrence)
+    # In the order of occurrence a limit may be met or moved before it passed: then it never did.
+    if key.kind != "assignment_due" or known is None or known.key != key:
         return after
     return replace(after, was_overdue=True)
 

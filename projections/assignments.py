@@ -13,7 +13,10 @@ from projections.model import ReadModel, by_stream, handling
 
 
 class AssignmentRow(NamedTuple):
-    """A task as it stands. Instants are UTC; `health` is on_track, at_risk or overdue and derived from events alone."""
+    """A task as it stands. Instants are UTC; `health` is on_track, at_risk or overdue and derived from events alone.
+
+    `limit_version` is that of the limit which may pass; None without one, and once it was met.
+    """
 
     programme: str
     code: str
@@ -38,6 +41,7 @@ class AssignmentRow(NamedTuple):
     original_due: datetime | None
     due: datetime | None
     due_named: str | None
+    limit_version: int | None
     cadence: str | None
     percent: int
     judgement: str | None
@@ -94,6 +98,7 @@ def _begin(event: Recorded[Any], content: c.TaskContent, status: str) -> Assignm
         original_due=due.at if due else None,
         due=due.at if due else None,
         due_named=limit.named if limit else None,
+        limit_version=None,
         cadence=content.cadence,
         percent=0,
         judgement=None,
@@ -195,11 +200,11 @@ def _closed(row: AssignmentRow, event: Recorded[c.AssignmentClosedUnfinished]) -
 
 
 def _passed(row: AssignmentRow, event: Recorded[DeadlinePassed]) -> AssignmentRow:
-    kind = event.data.key.kind
-    if kind == "assignment_milestone":
+    key = event.data.key
+    if key.kind == "assignment_milestone":
         return row._replace(milestones_missed=row.milestones_missed + 1)
-    if kind != "assignment_due":
-        return row
+    if key.kind != "assignment_due" or key.due_version != row.limit_version:
+        return row  # in the order of occurrence a limit may be met or moved before it passed: then it never did (R-347)
     return row._replace(overdue=True, was_overdue=True, passed_at=event.data.limit.at)
 
 
@@ -208,11 +213,20 @@ def _met(row: AssignmentRow, event: Recorded[DeadlineMet]) -> AssignmentRow:
     if data.key.kind != "assignment_due":
         return row
     in_time = data.after_passing and row.original_due is not None and data.met_at < row.original_due
-    return row._replace(overdue=False, was_overdue=row.was_overdue and not in_time)
+    return row._replace(overdue=False, limit_version=None, was_overdue=row.was_overdue and not in_time)
 
 
-def _moved(row: AssignmentRow, event: Recorded[Any]) -> AssignmentRow:
-    return row._replace(overdue=False) if event.data.key.kind == "assignment_due" else row
+def _set(row: AssignmentRow, event: Recorded[DeadlineScheduled | DeadlineRescheduled]) -> AssignmentRow:
+    key = event.data.key
+    return row._replace(overdue=False, limit_version=key.due_version) if key.kind == "assignment_due" else row
+
+
+def _cancelled(row: AssignmentRow, event: Recorded[DeadlineCancelled]) -> AssignmentRow:
+    data = event.data
+    if data.key.kind != "assignment_due":
+        return row
+    late = data.reason == "late_completion"  # judged by when it was entered, whenever it is said to have occurred
+    return row._replace(overdue=False, limit_version=row.limit_version if late else None)
 
 
 def _resumed(row: AssignmentRow, event: Recorded[c.AssignmentResumed]) -> AssignmentRow:
@@ -247,11 +261,11 @@ _APPLY: dict[type[Any], Callable[[Any, Recorded[Any]], AssignmentRow]] = {
     c.AssignmentClosedUnfinished: _closed,
     c.AssignmentMarkedAtRisk: lambda row, e: row._replace(at_risk=e.data.rule),
     c.AssignmentRiskCleared: lambda row, e: row._replace(at_risk=None),
-    DeadlineScheduled: _moved,
-    DeadlineRescheduled: _moved,
+    DeadlineScheduled: _set,
+    DeadlineRescheduled: _set,
     DeadlinePassed: _passed,
     DeadlineMet: _met,
-    DeadlineCancelled: _moved,
+    DeadlineCancelled: _cancelled,
 }
 
 

@@ -2,32 +2,52 @@
 
 Every version that began or ended between two positions is given a programme of its own, named after the position and whether the
 version began or ended there. The view's own query then says what each event added to each figure and took from it. So
-figures that are counts and sums over rows explain themselves, whatever view they stand in.
+figures that are counts and sums over rows explain themselves, whatever view they stand in. On the axis of what was true, the
+versions are those in the order of occurrence.
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, LiteralString
 
 from psycopg import Cursor
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from projections.model import ReadModel, View
+from projections.past import Axis, Moment
 from projections.queries import Rows, fetch
 
 _MARK = "#"
-_BEGUN = """
+_KNOWN = """
     SELECT {began}, from_pos FROM read.{live} WHERE from_pos > {first} AND from_pos <= {last} AND {wanted}
     UNION ALL SELECT {began}, from_pos FROM read.{history}
     WHERE from_pos > {first} AND from_pos <= {last} AND to_pos > {first} AND {wanted}
     UNION ALL SELECT {ended}, from_pos FROM read.{history} WHERE to_pos > {first} AND to_pos <= {last} AND {wanted}"""
+# A version that stands apart ends with the event the next one begins with; 0 if none follows.
+_TRUE = """
+    SELECT {began}, from_pos FROM read.{live} WHERE from_at > {first} AND from_at <= {last} AND {wanted}
+    UNION ALL SELECT {began}, from_pos FROM read.{history}
+    WHERE from_at > {first} AND from_at <= {last} AND to_at > {first} AND {wanted}
+    UNION ALL SELECT {ended}, from_pos FROM read.{history} WHERE to_at > {first} AND to_at <= {last} AND {wanted}
+    UNION ALL SELECT {began}, from_pos FROM read.{occurred} WHERE from_at > {first} AND from_at <= {last} AND {wanted}
+    UNION ALL SELECT {ended}, from_pos
+    FROM (SELECT *, CASE WHEN lead(from_at) OVER own = to_at THEN lead(from_pos) OVER own ELSE 0 END AS to_pos
+          FROM read.{occurred} WHERE {wanted} WINDOW own AS (PARTITION BY {key} ORDER BY from_at)) apart
+    WHERE to_at > {first} AND to_at <= {last}"""
+_CHANGES: dict[Axis, LiteralString] = {"recorded": _KNOWN, "occurred": _TRUE}
 
 
 def changes_of(
-    cursor: Cursor[Any], models: Iterable[ReadModel], view: View, first: int, last: int, programme: str | None = None
+    cursor: Cursor[Any],
+    models: Iterable[ReadModel],
+    view: View,
+    first: Moment,
+    last: Moment,
+    programme: str | None = None,
 ) -> dict[tuple[Any, ...], dict[int, dict[str, int]]]:
     """By the view's key, by position: by how much the event there changed which figure. Only whole numbers that changed.
 
-    A figure that depends on several rows at once is not explained; what is missing shows in the sums.
+    Both moments are on one axis. A figure that depends on several rows at once is not explained; what is missing shows in
+    the sums.
     """
     shadows = [_shadow(model, first, last, programme) for model in models if model.scope == "programme"]
     query = SQL("WITH {} SELECT * FROM ({}) v").format(SQL(", ").join(shadows), SQL(view.query))
@@ -35,19 +55,23 @@ def changes_of(
     return _summed(view, fetch(cursor, query))
 
 
-def _shadow(model: ReadModel, first: int, last: int, programme: str | None) -> Composed:
+def _shadow(model: ReadModel, first: Moment, last: Moment, programme: str | None) -> Composed:
     def columns(sign: str, position: str) -> Composed:
         marked = SQL("programme || {} || {} AS programme").format(Literal(_MARK + sign), Identifier(position))
         names = (column.name for column in model.columns)
         return SQL(", ").join(marked if name == "programme" else Identifier(name) for name in names)
 
-    query = SQL(_BEGUN).format(
+    live, history, occurred = (Identifier(name) for name, _ in model.tables)
+    known = first.axis == "recorded"
+    query = SQL(_CHANGES[first.axis]).format(
         began=columns("+", "from_pos"),
         ended=columns("-", "to_pos"),
-        live=Identifier(model.name),
-        history=Identifier(f"{model.name}_history"),
-        first=Literal(first),
-        last=Literal(last),
+        key=SQL(", ").join(map(Identifier, model.key)),
+        live=live,
+        history=history,
+        occurred=occurred,
+        first=Literal(first.position if known else first.at),
+        last=Literal(last.position if known else last.at),
         wanted=SQL("true") if programme is None else SQL("programme = {}").format(Literal(programme)),
     )
     return SQL("{} AS ({})").format(Identifier(model.name), query)
@@ -60,7 +84,7 @@ def _summed(view: View, rows: Rows) -> dict[tuple[Any, ...], dict[int, dict[str,
         key = tuple(programme if name == "programme" else row[name] for name in view.key)
         figures = found.setdefault(key, {}).setdefault(int(mark[1:]), {})
         for name, value in row.items():
-            if isinstance(value, int) and name not in view.key:
+            if isinstance(value, int) and name not in view.key and int(mark[1:]):
                 figures[name] = figures.get(name, 0) + (value if mark[0] == "+" else -value)
     return {
         key: {

@@ -103,7 +103,7 @@ def model_for(contracts: tuple[AggregateContract, ...]) -> ReadModel:
 
 
 DUE = (
-    "SELECT stream, kind, occurrence, programme, organisation, due_version, limit_at, leads, next_at, next_rung"
+    "SELECT next_at, stream, kind, occurrence, due_version, next_rung, organisation, limit_at, leads"
     " FROM read.deadlines WHERE next_at <= %s AND (next_at, stream, kind, occurrence) > (%s, %s, %s, %s)"
     " ORDER BY next_at, stream, kind, occurrence LIMIT %s"
 )
@@ -111,6 +111,9 @@ DUE = (
 
 NEXT = "SELECT min(next_at) AS next_at FROM read.deadlines WHERE next_at IS NOT NULL"
 """When the timekeeper must act next."""
+
+NEXT_AFTER = "SELECT min(next_at) AS next_at FROM read.deadlines WHERE next_at > %s"
+"""When the first limit or rung after an instant falls due."""
 
 EXISTS = "SELECT to_regclass('read.deadlines') IS NOT NULL AS found"
 """Whether the read model has been made."""

@@ -11,7 +11,10 @@ from projections.model import ReadModel, by_stream, handling
 
 
 class ObligationRow(NamedTuple):
-    """A duty as it stands. `missed`: its limit passed with nothing handed in. Verdicts are null until accepted."""
+    """A duty as it stands. `missed`: its limit passed with nothing handed in. Verdicts are null until accepted.
+
+    `limit_version` is that of the limit which may pass; None without one, and once it was met.
+    """
 
     programme: str
     code: str
@@ -38,6 +41,7 @@ class ObligationRow(NamedTuple):
     original_due: datetime | None
     due: datetime | None
     due_named: str | None
+    limit_version: int | None
     submissions: int
     submitted_at: datetime | None
     decides_at: datetime | None
@@ -84,6 +88,7 @@ def _declared(row: None, event: Recorded[c.ObligationDeclared]) -> ObligationRow
         original_due=limit.at if limit else None,
         due=limit.at if limit else None,
         due_named=limit.named if limit else None,
+        limit_version=None,
         submissions=0,
         submitted_at=None,
         decides_at=None,
@@ -142,11 +147,26 @@ def _returned(row: ObligationRow, event: Recorded[c.ObligationReturned]) -> Obli
 
 
 def _passed(row: ObligationRow, event: Recorded[DeadlinePassed]) -> ObligationRow:
-    return row._replace(missed=True, was_missed=True) if event.data.key.kind == "obligation_due" else row
+    key = event.data.key
+    if key.kind != "obligation_due" or key.due_version != row.limit_version:
+        return row  # in the order of occurrence a limit may be met or moved before it passed: then it never did (R-347)
+    return row._replace(missed=True, was_missed=True)
 
 
 def _met(row: ObligationRow, event: Recorded[DeadlineMet]) -> ObligationRow:
-    return row._replace(missed=False, was_missed=row.was_missed and not event.data.after_passing)
+    data = event.data
+    if data.key.kind != "obligation_due":
+        return row
+    return row._replace(missed=False, limit_version=None, was_missed=row.was_missed and not data.after_passing)
+
+
+def _set(row: ObligationRow, event: Recorded[DeadlineScheduled | DeadlineRescheduled]) -> ObligationRow:
+    key = event.data.key
+    return row._replace(missed=False, limit_version=key.due_version) if key.kind == "obligation_due" else row
+
+
+def _cancelled(row: ObligationRow, event: Recorded[DeadlineCancelled]) -> ObligationRow:
+    return row._replace(missed=False, limit_version=None) if event.data.key.kind == "obligation_due" else row
 
 
 _APPLY: dict[type[Any], Callable[[Any, Recorded[Any]], ObligationRow]] = {
@@ -164,11 +184,11 @@ _APPLY: dict[type[Any], Callable[[Any, Recorded[Any]], ObligationRow]] = {
     c.ObligationForwarded: lambda row, e: row._replace(status="forwarded"),
     c.ObligationCorrected: lambda row, e: row._replace(corrections=row.corrections + 1),
     c.ObligationWaived: lambda row, e: row._replace(status="waived"),
-    DeadlineScheduled: lambda row, e: row._replace(missed=False),
-    DeadlineRescheduled: lambda row, e: row._replace(missed=False),
+    DeadlineScheduled: _set,
+    DeadlineRescheduled: _set,
     DeadlinePassed: _passed,
     DeadlineMet: _met,
-    DeadlineCancelled: lambda row, e: row._replace(missed=False),
+    DeadlineCancelled: _cancelled,
 }
 
 

@@ -2,13 +2,14 @@
 
 Two schemas hold a view for each read model, under its own name, and the registered views over these. So a query that names no
 schema reads the present in `read`, what was known in `read_recorded`, and what was true in `read_occurred`, by the
-search path alone. Which moment it is, stands in a setting of the transaction.
+search path alone. Which moment it is, stands in a setting of the transaction. `log_events` is the log in the same three
+ways (deploy/migrations/011_log_events.sql), and `<model>_versions` all versions of a model's rows up to the moment.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, LiteralString
 
 from psycopg import Cursor
 from psycopg.sql import SQL, Composed, Identifier
@@ -34,6 +35,19 @@ _TRUE = f"""
     UNION ALL SELECT {{columns}}, from_pos FROM read.{{occurred}}
     WHERE from_at <= {_INSTANT} AND (to_at > {_INSTANT} OR to_at IS NULL)"""
 
+_VERSIONS = """
+    SELECT {columns}, from_pos, to_pos FROM {history} UNION ALL SELECT {columns}, from_pos, NULL FROM {live}"""
+_KNOWN_VERSIONS = f"""
+    SELECT {{columns}}, from_pos, CASE WHEN to_pos <= {_POSITION} THEN to_pos END AS to_pos
+    FROM read.{{history}} WHERE from_pos <= {_POSITION}
+    UNION ALL SELECT {{columns}}, from_pos, NULL FROM read.{{live}} WHERE from_pos <= {_POSITION}"""
+_TRUE_VERSIONS = f"""
+    SELECT {{columns}}, from_pos, from_at AS true_from, CASE WHEN to_at <= {_INSTANT} THEN to_at END AS true_to
+    FROM (SELECT {{columns}}, from_pos, from_at, NULL::timestamptz AS to_at FROM read.{{live}} WHERE from_at IS NOT NULL
+        UNION ALL SELECT {{columns}}, from_pos, from_at, to_at FROM read.{{history}} WHERE from_at < to_at
+        UNION ALL SELECT {{columns}}, from_pos, from_at, to_at FROM read.{{occurred}}) v
+    WHERE from_at <= {_INSTANT}"""
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:
@@ -51,15 +65,19 @@ def past_schema(axis: Axis) -> str:
 
 def create_past(cursor: Cursor[Any], models: Sequence[ReadModel], views: Sequence[View]) -> None:
     """Make the views on the past of read models, and the registered views over them."""
-    axes: tuple[tuple[Axis, str], ...] = (("recorded", _KNOWN), ("occurred", _TRUE))
-    for axis, query in axes:
+    create_views(cursor, "read", ((f"{model.name}_versions", _past_of(model, _VERSIONS)) for model in models))
+    axes: tuple[tuple[Axis, LiteralString, LiteralString], ...] = (
+        ("recorded", _KNOWN, _KNOWN_VERSIONS),
+        ("occurred", _TRUE, _TRUE_VERSIONS),
+    )
+    for axis, query, versions in axes:
         schema = past_schema(axis)
-        cursor.execute(SQL("CREATE SCHEMA IF NOT EXISTS {}").format(Identifier(schema)))
         create_views(cursor, schema, ((model.name, _past_of(model, query)) for model in models))
+        create_views(cursor, schema, ((f"{model.name}_versions", _past_of(model, versions)) for model in models))
         create_views(cursor, schema, ((view.name, SQL(view.query)) for view in views))
 
 
-def _past_of(model: ReadModel, query: str) -> Composed:
+def _past_of(model: ReadModel, query: LiteralString) -> Composed:
     live, history, occurred = (Identifier(name) for name, _ in model.tables)
     columns = SQL(", ").join(Identifier(column.name) for column in model.columns)
     return SQL(query).format(columns=columns, live=live, history=history, occurred=occurred)
@@ -91,6 +109,13 @@ def last_recorded(cursor: Cursor[Any]) -> datetime | None:
     """When the log took in its last event, UTC; None while it is empty."""
     row = cursor.execute("SELECT recorded_at FROM log.events ORDER BY notification_id DESC LIMIT 1").fetchone()
     return None if row is None else row["recorded_at"]
+
+
+def first_event(cursor: Cursor[Any]) -> tuple[datetime, datetime] | None:
+    """When the first event was recorded, and when it occurred, UTC; None while the log is empty."""
+    query = "SELECT recorded_at, occurred_at FROM read.log_events ORDER BY notification_id LIMIT 1"
+    row = cursor.execute(query).fetchone()
+    return None if row is None else (row["recorded_at"], row["occurred_at"])
 
 
 def read_at(cursor: Cursor[Any], moment: Moment) -> None:

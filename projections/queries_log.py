@@ -83,9 +83,9 @@ def stored_page(
 
 
 def stream_events(cursor: Cursor[Any], scope: ReadScope, stream: str) -> list[bytes]:
-    """All stored events of a stream in order, as stored."""
+    """All stored events of a stream in order, as stored; of a past moment, if the transaction reads one."""
     where = Where().add("originator_id = %s", stream).within(scope, _STREAM_VISIBLE)
-    query = SQL("SELECT state FROM log.events{} ORDER BY originator_version").format(where.clause)
+    query = SQL("SELECT state FROM log_events{} ORDER BY originator_version").format(where.clause)
     return [bytes(row["state"]) for row in fetch(cursor, query, where.values)]
 
 
@@ -132,3 +132,19 @@ def described(cursor: Cursor[Any], positions: Sequence[int]) -> Rows:
         " WHERE notification_id = ANY(%s) ORDER BY notification_id"
     )
     return fetch(cursor, query, [list(positions)])
+
+
+def occurrences(
+    cursor: Cursor[Any], first: datetime, last: datetime, programme: str | None = None
+) -> list[tuple[datetime, list[int]]]:
+    """Every instant after one and up to another at which something occurred, and the positions of it. Reads the whole log."""
+    where = (
+        Where()
+        .add("occurred_at > %s AND occurred_at <= %s", first, last)
+        .given("split_part(originator_id, '/', 2) = %s", programme)
+    )
+    query = SQL(
+        "SELECT occurred_at, array_agg(notification_id ORDER BY notification_id) AS positions"
+        " FROM read.log_events{} GROUP BY 1 ORDER BY 1"
+    ).format(where.clause)
+    return [(row["occurred_at"], row["positions"]) for row in fetch(cursor, query, where.values)]

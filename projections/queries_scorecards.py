@@ -140,6 +140,18 @@ def empty_total(programme: str) -> Row:
     return {"programme": programme} | dict.fromkeys(FIGURES, 0) | dict.fromkeys(_RATES)
 
 
+def programme_codes(cursor: Cursor[Any]) -> list[str]:
+    """The codes of all programmes."""
+    return [row["code"] for row in fetch(cursor, SQL("SELECT code FROM programmes ORDER BY code"))]
+
+
+def unit_codes(cursor: Cursor[Any], programme: str | None = None) -> list[str]:
+    """The codes of all units, or of those of the organisation a programme belongs to."""
+    where = Where().given("organisation IN (SELECT p.organisation FROM programmes p WHERE p.code = %s)", programme)
+    query = SQL("SELECT DISTINCT unit FROM units{} ORDER BY unit").format(where.clause)
+    return [row["unit"] for row in fetch(cursor, query, where.values)]
+
+
 def view_rows(cursor: Cursor[Any], view: View, programme: str | None, unit: str | None) -> list[dict[str, Any]]:
     """A view's rows, of a programme and a unit if they are named."""
     where = Where().given("programme = %s", programme).given("unit = %s", unit)

@@ -62,13 +62,10 @@ def assignment(cursor: Cursor[Any], scope: ReadScope, programme: str, code: str)
 
 
 def assignment_versions(cursor: Cursor[Any], scope: ReadScope, programme: str, code: str) -> Rows:
-    """All versions of an assignment's row, oldest first; the live one has no `to_pos`."""
+    """All versions of an assignment's row up to the moment that is read, oldest first; the last one has no end."""
     where = Where().add("programme = %s", programme).add("code = %s", code).within(scope)
-    query = SQL(
-        "SELECT * FROM (SELECT * FROM read.assignments_history"
-        " UNION ALL SELECT *, NULL, NULL FROM read.assignments) v{} ORDER BY from_pos"
-    ).format(where.clause)
-    return fetch(cursor, query, where.values)
+    rows = fetch(cursor, SQL("SELECT * FROM assignments_versions{}").format(where.clause), where.values)
+    return sorted(rows, key=lambda row: row["true_from" if "true_from" in row else "from_pos"])
 
 
 @dataclass(frozen=True, slots=True)

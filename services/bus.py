@@ -64,6 +64,10 @@ class Names:
         """Where a post's notices appear."""
         return self.subject("notice", programme, post)
 
+    def checkpoint(self, log: str) -> str:
+        """Where a log's signed checkpoints appear."""
+        return self.subject("checkpoint", log)
+
     def dead_letter(self, source: str) -> str:
         """Where unreadable messages of a sender end."""
         return self.subject("deadletter", source)
@@ -78,6 +82,8 @@ class StreamSpec:
     what: str
     max_age_days: int = 0
     atomic: bool = False
+    for_good: bool = False
+    """Nobody may delete from it or purge it, whatever their rights."""
     kept_as: tuple[str, ...] = ()
     """Subject tokens under which the stream keeps a message, where not as published (ADR-36)."""
 
@@ -95,6 +101,9 @@ STREAMS = (
     StreamSpec("EVENTS", ("event", ">"), "every event as stored; sequence = log position", atomic=True),
     StreamSpec("NOTICES", ("notice", "*", "*"), "warnings for posts", atomic=True),
     StreamSpec("DEADLETTERS", ("deadletter", "*"), "messages nobody could read, with the reason", max_age_days=365),
+    StreamSpec(
+        "CHECKPOINTS", ("checkpoint", "*"), "signed heads of the two logs, as C2SP tlog-checkpoint", for_good=True
+    ),
 )
 
 
@@ -113,6 +122,8 @@ def stream_config(names: Names, spec: StreamSpec, replicas: int) -> StreamConfig
         num_replicas=replicas,
         allow_direct=True,
         allow_atomic=spec.atomic,
+        deny_delete=spec.for_good,
+        deny_purge=spec.for_good,
         description=spec.what,
     )
 

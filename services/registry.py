@@ -11,7 +11,7 @@ from typing import Any
 from contracts.registry import ContractRegistry
 from domain import access, assignment, obligation, organisation, phase, programme, warning
 from domain.kernel import Decider
-from projections import assignments, deadlines, obligations, programmes, scorecards, warnings
+from projections import assignments, causes, deadlines, obligations, programmes, scorecards, warnings
 from projections.model import ReadModel, View
 
 
@@ -42,9 +42,10 @@ class Registry:
 
     @cached_property
     def read_models(self) -> tuple[ReadModel, ...]:
-        """Every read model, the deadlines of all aggregates among them."""
+        """Every read model, and those over all aggregates: what caused what, and the deadlines."""
         own = tuple(model for aggregate in self.aggregates for model in aggregate.read_models)
-        return (*own, deadlines.model_for(tuple(decider.contract for decider in self.deciders)))
+        contracts = tuple(decider.contract for decider in self.deciders)
+        return (*own, causes.model_for(contracts), deadlines.model_for(contracts))
 
     @cached_property
     def views(self) -> tuple[View, ...]:

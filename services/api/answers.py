@@ -263,12 +263,12 @@ Reading = Annotated[Snapshot, Depends(_reader("models"), scope="function")]
 """A snapshot for a handler that reads read models."""
 LogReading = Annotated[Snapshot, Depends(_reader("log"), scope="function")]
 """A snapshot for a handler that reads the log."""
-BothReading = Annotated[Snapshot, Depends(_reader("both"), scope="function")]
-"""A snapshot for a handler that reads both; its position is that of the read models."""
 PastReading = Annotated[Snapshot, Depends(_past_reader("models"), scope="function")]
 """A snapshot of read models as of the moment that is asked for."""
 PastLogReading = Annotated[Snapshot, Depends(_past_reader("log"), scope="function")]
 """A snapshot of the log, with the moment that is asked for."""
+PastBothReading = Annotated[Snapshot, Depends(_past_reader("both"), scope="function")]
+"""A snapshot of both as of the moment that is asked for; its position is that of the read models."""
 
 PROBLEMS: dict[int | str, dict[str, Any]] = OF_READING | {
     status: {"model": ProblemDetails, "description": what}
@@ -279,9 +279,9 @@ PROBLEMS: dict[int | str, dict[str, Any]] = OF_READING | {
 __all__ = [
     "PROBLEMS",
     "Answer",
-    "BothReading",
     "LogReading",
     "Page",
+    "PastBothReading",
     "PastLogReading",
     "PastReading",
     "Problem",

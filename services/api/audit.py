@@ -8,9 +8,10 @@ from pydantic import BaseModel
 from projections.scope import EVERYTHING
 from services.api.answers import PROBLEMS, Answer, LogReading, Snapshot
 from services.api.problems import not_found
-from services.audit import proofs, store
+from services.audit import proofs
 from services.audit.reading import entries_of, read_tile
 from services.audit.tiles import Tile, bundle
+from services.eventlog import trees
 
 router = APIRouter(prefix="/v1/audit", responses=PROBLEMS, tags=["audit"])
 Log = Annotated[Literal["events", "receipts"], Path(description="which log")]
@@ -31,7 +32,7 @@ class Inclusion(BaseModel):
 
 
 class PublicKey(BaseModel):
-    """A key that signed checkpoints, as a C2SP verifier key."""
+    """A key that signs for a log's checkpoints, or (`export`) for the manifests of exports, as a C2SP verifier key."""
 
     vkey: str
     log: str
@@ -40,15 +41,15 @@ class PublicKey(BaseModel):
 
 @router.get("/keys", response_model=Answer[list[PublicKey]], summary="Public keys")
 def keys(reading: LogReading) -> Response:
-    """Keys that signed checkpoints. Compare them with those you were given another way."""
-    found = [{"vkey": vkey, "log": log, "since": since} for vkey, log, since in store.keys(reading.cursor)]
+    """Keys that sign checkpoints and exports. Compare them with those you were given another way."""
+    found = [{"vkey": vkey, "log": log, "since": since} for vkey, log, since in trees.keys(reading.cursor)]
     return reading.from_log(found)
 
 
 @router.get("/{log}/checkpoint", response_class=Response, summary="The last checkpoint")
 def checkpoint(log: Log, reading: LogReading) -> Response:
     """The head of the log's tree as C2SP tlog-checkpoint: a signed note."""
-    found = reading.found(store.last_checkpoint(reading.cursor, log), f"a checkpoint of the {log}")
+    found = reading.found(trees.last_checkpoint(reading.cursor, log), f"a checkpoint of the {log}")
     return _closed(reading, found.note.encode(), "text/plain; charset=utf-8", {"Cache-Control": "no-cache"})
 
 
@@ -61,7 +62,7 @@ def tile(log: Log, path: Annotated[str, Path(max_length=60)], reading: LogReadin
     wanted = Tile.parse(path)
     if wanted is not None and wanted.level is None and reading.scope != EVERYTHING:
         raise not_found(f"a bundle of entries for who may not read all (tile {path} of the {log})")
-    last = store.last_checkpoint(reading.cursor, log)
+    last = trees.last_checkpoint(reading.cursor, log)
     if wanted is None or last is None or not wanted.within(last.size):
         raise not_found(f"tile {path} of the {log}")
     try:

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 
 from contracts.access import Act
-from services.api.answers import PROBLEMS, Answer, LogReading, Snapshot
+from services.api.answers import PROBLEMS, Answer, PastLogReading, Snapshot
 from services.api.parameters import CodeQuery
 from services.api.problems import Problem, invalid, not_found
 from services.audit.access import Access, AccessQueue, NotRecorded, checked_reader, checked_reason
@@ -46,7 +46,8 @@ class Reader:
             raise not_found(str(error)) from None
         except Ambiguous as error:
             raise invalid("path.subject", "ambiguous", str(error)) from None
-        self.note(reading, found.act, found.about, found.organisation, found.programme)
+        as_of = None if reading.moment is None else reading.moment.at
+        self.note(reading, found.act, found.about, found.organisation, found.programme, as_of)
         return reading.from_log(found.answer)
 
     def note(
@@ -89,17 +90,19 @@ async def _reader(
     sauro_reader: Annotated[str | None, Header(description="code of the post that reads")] = None,
     sauro_reason: Annotated[str | None, Header(description="why it reads, percent-encoded UTF-8")] = None,
 ) -> AsyncIterator[Reader]:
+    request.state.on_record = True
     yield _reader_of(request, sauro_reader, sauro_reason)
 
 
 async def past_on_record(request: Request) -> AsyncIterator[None]:
-    """Puts the reading of any past moment (`as_of`) on record, whichever endpoint answers it."""
+    """Puts the reading of any past moment (`as_of`) on record, whichever endpoint answers it, unless it does so itself."""
     if "as_of" not in request.query_params:
         yield
         return
     reader = _reader_of(request, request.headers.get("Sauro-Reader"), request.headers.get("Sauro-Reason"))
     yield
-    if (read := getattr(request.state, "past_read", None)) is not None:
+    read = getattr(request.state, "past_read", None)
+    if read is not None and not getattr(request.state, "on_record", False):
         reading, at = read
         reader.note(reading, "replay", f"{request.url.path}?{request.url.query}", as_of=at)
 
@@ -109,7 +112,7 @@ Reads = Annotated[Reader, Depends(_reader, scope="function")]
 
 @router.get("/history/{subject:path}", response_model=Answer[dict[str, Any]], summary="The history of a subject")
 def history(
-    subject: Annotated[str, Path(max_length=120)], reading: LogReading, reader: Reads, lang: Lang = "vi"
+    subject: Annotated[str, Path(max_length=120)], reading: PastLogReading, reader: Reads, lang: Lang = "vi"
 ) -> Response:
     """Every event of a stream, and those of the warnings, explanations and decisions it led to, as sentences.
 
@@ -119,20 +122,20 @@ def history(
 
 
 @router.get("/events/{position}/causes", response_model=Answer[dict[str, Any]], summary="What led to an event")
-def causes(position: Position, reading: LogReading, reader: Reads, lang: Lang = "vi") -> Response:
+def causes(position: Position, reading: PastLogReading, reader: Reads, lang: Lang = "vi") -> Response:
     """The chain from an event up to the first command, with that command's receipt."""
     return reader.answer(reading, lambda readings: readings.causes(str(position), lang))
 
 
 @router.get("/events/{position}/effects", response_model=Answer[dict[str, Any]], summary="What an event led to")
-def effects(position: Position, reading: LogReading, reader: Reads, lang: Lang = "vi") -> Response:
+def effects(position: Position, reading: PastLogReading, reader: Reads, lang: Lang = "vi") -> Response:
     """Everything an event led to, as a tree; `whole` is false when there was more than is shown."""
     return reader.answer(reading, lambda readings: readings.effects(str(position), lang))
 
 
 @router.get("/late", response_model=Answer[list[dict[str, Any]]], summary="Late entries")
 def late(
-    reading: LogReading,
+    reading: PastLogReading,
     reader: Reads,
     programme: CodeQuery = None,
     after: Annotated[int, Query(ge=0, lt=2**63, description="position after which to begin")] = 0,
@@ -148,7 +151,7 @@ def late(
 
 @router.get("/access", response_model=Answer[list[dict[str, Any]]], summary="Who read the audit history")
 def access(
-    reading: LogReading,
+    reading: PastLogReading,
     reader: Reads,
     programme: CodeQuery = None,
     before: Annotated[int | None, Query(ge=1, lt=2**63, description="position before which to begin")] = None,

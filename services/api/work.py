@@ -12,7 +12,7 @@ from domain import assignment_state, obligation_state
 from projections import queries_work as queries
 from projections.queries_log import stream_events
 from services.api import shapes
-from services.api.answers import PROBLEMS, Answer, BothReading, Page, PastReading, encoded, joined
+from services.api.answers import PROBLEMS, Answer, Page, PastBothReading, PastReading, encoded, joined
 from services.api.parameters import Before, CodePath, CodeQuery, Cursor, DueFrom, DueTo, Limit, key_of, token_of
 from services.api.problems import invalid
 
@@ -55,8 +55,11 @@ def assignment(programme: CodePath, code: CodePath, reading: PastReading) -> Res
 @router.get(
     "/assignments/{programme}/{code}/history", response_model=One, tags=["assignments"], summary="What came of it"
 )
-def history(programme: CodePath, code: CodePath, reading: BothReading) -> Response:
-    """`events`: the stream's events as stored, byte for byte. `versions`: the row from `from_pos` until `to_pos`."""
+def history(programme: CodePath, code: CodePath, reading: PastBothReading) -> Response:
+    """`events`: the stream's events as stored, byte for byte. `versions`: the row from `from_pos` until `to_pos`.
+
+    With `time=occurred`, `versions` stand in the order of what was true, from `true_from` until `true_to`.
+    """
     events = stream_events(reading.cursor, reading.scope, f"assignment/{programme}/{code}")
     if not events:
         reading.found(None, f"assignment {programme}/{code}")

@@ -1,13 +1,17 @@
 """What led to an event, up to the first command; and all that it led to, as a tree.
 
+Found by the read model of causes and by stream, without reading the log; `_cause_of` names the exception.
+
 Three links join events. `cause`: a command names the event it answers (`causationid`). `limit`: a rung or a limit that was
 reached, met or ended rests on the event that set it; the timekeeper's commands name no cause, the deadline's key does.
 `command`: events of one command, which happened together.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
+from uuid import UUID
 
 import orjson
 from psycopg import Cursor
@@ -21,6 +25,7 @@ Document = dict[str, Any]
 MOST = 5_000
 SETS = frozenset({"DeadlineScheduled", "DeadlineRescheduled"})
 RESTS = frozenset({"DeadlineApproached", "DeadlinePassed", "DeadlineMet", "DeadlineCancelled"})
+_STREAM = re.compile(r"[a-z]{1,30}(/[A-Z0-9-]{1,40}){1,2}")
 
 
 @dataclass
@@ -75,12 +80,12 @@ def find(cursor: Cursor[Any], scope: ReadScope, wanted: str) -> Document | None:
     if wanted.isdecimal() and len(wanted) < 19:
         found = queries.at_positions(cursor, scope, [int(wanted)])
     else:
-        found = queries.with_ids(cursor, scope, [wanted], 2**62)
+        found = queries.with_id(cursor, scope, wanted) if _is_ours(wanted) else []
     return orjson.loads(found[0]) if found else None
 
 
 def causes(cursor: Cursor[Any], scope: ReadScope, document: Document) -> Causes:
-    """The chain from an event up to the first command. Costs a search backwards for each step."""
+    """The chain from an event up to the first command."""
     steps = [Node(document, "asked")]
     while True:
         document, outside = steps[-1].document, None
@@ -90,17 +95,50 @@ def causes(cursor: Cursor[Any], scope: ReadScope, document: Document) -> Causes:
             continue
         if document["causationid"] in (document["commandid"], document["id"]):
             break
-        found = queries.with_ids(cursor, scope, [document["causationid"]], document["position"])
-        if not found:
+        cause = _cause_of(cursor, scope, document)
+        if cause is None:
             outside = document["causationid"]
             break
-        steps.append(Node(orjson.loads(found[0]), "cause"))
+        steps.append(Node(cause, "cause"))
     key = document["sender"], document["commandid"]
     return Causes(tuple(steps), key, queries.receipts_of(cursor, [key]).get(key), outside)
 
 
+def _cause_of(cursor: Cursor[Any], scope: ReadScope, document: Document) -> Document | None:
+    """The event that an event's command names as its cause; None when this log does not hold it, or only later.
+
+    It is mostly in a stream that the event's command wrote to or spoke of, or was itself caused; else the log is searched
+    backwards.
+    """
+    wanted = document["causationid"]
+    if not _is_ours(wanted):
+        return None
+    near = {
+        stream for one in _of_command(cursor, scope, document) for stream in (one["subject"], *_streams_in(one["data"]))
+    }
+    found = parsed(queries.with_id(cursor, scope, wanted, sorted(near), document["position"]))
+    return found[0] if found else None
+
+
+def _is_ours(wanted: str) -> bool:
+    """Whether an id can be that of an event: they are UUIDs made from names (RFC 9562, version 5). Most systems' own are not."""
+    try:
+        return UUID(wanted).version == 5 and str(UUID(wanted)) == wanted
+    except ValueError:
+        return False
+
+
+def _streams_in(data: Any) -> Iterator[str]:
+    """The streams an event speaks of: a warning says what it is about."""
+    if isinstance(data, dict | list):
+        for value in data.values() if isinstance(data, dict) else data:
+            yield from _streams_in(value)
+    elif isinstance(data, str) and _STREAM.fullmatch(data):
+        yield data
+
+
 def effects(cursor: Cursor[Any], scope: ReadScope, document: Document) -> Effects:
-    """All that an event led to, breadth first: one pass over the log behind it for each generation."""
+    """All that an event led to, breadth first."""
     root = Node(document, "asked")
     seen = {document["position"]: root}
     generation = _together(cursor, scope, root, seen)
@@ -111,11 +149,15 @@ def effects(cursor: Cursor[Any], scope: ReadScope, document: Document) -> Effect
 
 def _together(cursor: Cursor[Any], scope: ReadScope, root: Node, seen: dict[int, Node]) -> list[Node]:
     """The event itself and, hanging on it, those its command recorded after it."""
-    key = root.document["sender"], root.document["commandid"]
-    receipts = queries.receipts_of(cursor, [key])
-    found = parsed(queries.of_commands(cursor, scope, receipts.values()))
+    found = _of_command(cursor, scope, root.document)
     later = [other for other in found if other["position"] > root.document["position"]]
     return [root, *(_hang(other, "command", root, seen) for other in later)]
+
+
+def _of_command(cursor: Cursor[Any], scope: ReadScope, document: Document) -> list[Document]:
+    """All events of the command that an event comes from."""
+    receipts = queries.receipts_of(cursor, [(document["sender"], document["commandid"])])
+    return parsed(queries.of_commands(cursor, scope, receipts.values())) or [document]
 
 
 def _next(cursor: Cursor[Any], scope: ReadScope, generation: Sequence[Node], seen: dict[int, Node]) -> list[Node]:

@@ -106,8 +106,10 @@ def _entries(cursor: Cursor[Any], stream: str, told: list[Document]) -> Iterable
 
 def narrator(cursor: Cursor[Any], language: Language, documents: Iterable[Mapping[str, Any]]) -> Narrator:
     """Who tells these events: with the names as established, and the words that are still kept."""
+    documents = list(documents)
     refs = [ref for document in documents for ref in refs_in(document["data"])]
-    names = Names.of(parsed(queries.who_is_who(cursor)))
+    owners = {document["organisation"] for document in documents}
+    names = Names.of(parsed(queries.who_is_who(cursor, owners)))
     return Narrator(language, names, queries.words_kept(cursor, refs) if refs else {})
 
 

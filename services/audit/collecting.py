@@ -5,11 +5,11 @@ from pathlib import Path
 
 from services.audit import publishing
 from services.audit.folder import Folder
-from services.audit.leaves import LOGS
 from services.audit.notes import NoteInvalid, Verifier
 from services.audit.tiles import HASH, WIDTH, Tile
 from services.audit.verification import LeafTiles, Published
 from services.bus import Bus
+from services.eventlog.reading import LOGS
 
 
 def from_folder(root: Path) -> list[Published]:

@@ -38,7 +38,7 @@ from services.warning.core import SOURCE as WARNING
 from services.warning.reactions import HEARD, reactions
 
 __all__ = ["CATCH_UP", "MARGIN", "Finding", "Reconciliation", "reconcile"]
-What = Literal["missed", "late", "twice", "different", "unreceipted"]
+What = Literal["missed", "late", "twice", "different", "uncalled", "unreceipted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +133,8 @@ class Counterfactual:
         position = 0
         while states := states_after(self._cursor, position, queries.CHUNK):
             for state in states:
-                position += 1
-                if self._streams is not None and not self._mine(state):
-                    yield position, None
-                    continue
-                event = self._codec.decode(state)
-                position = event.position
-                yield position, event
+                position = int(state[len(b'{"position":') : state.index(b",")])
+                yield position, self._codec.decode(state) if self._streams is None or self._mine(state) else None
 
     def _mine(self, state: bytes) -> bool:
         assert self._streams is not None
@@ -150,6 +145,10 @@ class Counterfactual:
         owed = self._owed.pop(receipt["command_id"], None) if receipt["source"] == WARNING else None
         if owed is not None:
             self._compare(owed, receipt, events)
+        elif receipt["source"] == WARNING and events:
+            self._odd(
+                "uncalled", events[0], f"no event calls for command {receipt['command_id']} of the warning service"
+            )
         for event in events:
             self._fold(event)
 
@@ -224,8 +223,8 @@ class Counterfactual:
             self._found.not_due["policy changed after the limit was set"] += len(again.items() - due.items())
 
     def _limit(self, event: Recorded[Any]) -> None:
-        if (twice := self._rungs.take(event)) is not None:
-            self._odd("twice", event, f"the same rung stands at position {twice}")
+        if (odd := self._rungs.take(event)) is not None:
+            self._odd(odd[0], event, odd[1])
         if not hasattr(event.data, "leads"):
             return
         programme = self._past.get(f"programme/{event.programme}").state

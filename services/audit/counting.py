@@ -4,32 +4,50 @@ from collections.abc import Iterable
 from typing import Any
 
 from domain.kernel import Recorded
-from projections import assignments, warnings
+from projections import assignments, obligations, warnings
 from projections.assignments import OPEN, AssignmentRow
+from projections.obligations import ObligationRow
 from projections.warnings import WarningRow
-from services.audit.sauro_verify import FIGURES
+from services.audit.sauro_verify import FIGURES, OF_A_KIND
 
+_MODELS = (assignments.MODEL, obligations.MODEL, warnings.MODEL)
 _ON_TIME = ("early", "on_time")
+_PRODUCTS = ("mandatory_product", "unit_plan", "register")
 
 
 def counted(events: Iterable[Recorded[Any]], unit: str | None = None) -> dict[str, Any]:
-    """Figures in all and by unit; of one unit only, if it is named. Subjects of no unit stand under `-`."""
-    tasks: dict[str, Any] = {}
-    raised: dict[str, Any] = {}
+    """Figures in all, by unit, and of obligations by kind; of one unit only, if it is named.
+
+    Subjects of no unit stand under `-`.
+    """
+    rows: dict[str, Any] = {}
     for event in events:
-        for model, rows in ((assignments.MODEL, tasks), (warnings.MODEL, raised)):
+        for model in _MODELS:
             if model.handles_event(event):
                 rows[event.stream] = model.apply(rows.get(event.stream), event)
     units: dict[str, dict[str, int]] = {}
-    for row, marks in [*((r, _of_task(r)) for r in tasks.values()), *((r, _of_warning(r)) for r in raised.values())]:
+    kinds: dict[str, dict[str, int]] = {}
+    for row in rows.values():
         own = row.unit or "-"
         if unit is not None and own != unit:
             continue
-        figures = units.setdefault(own, dict.fromkeys(FIGURES, 0))
-        for name, holds in marks.items():
-            figures[name] += holds
+        marks = _marks(row)
+        _add(units.setdefault(own, dict.fromkeys(FIGURES, 0)), marks)
+        if isinstance(row, ObligationRow):
+            _add(kinds.setdefault(row.kind, dict.fromkeys(OF_A_KIND, 0)), {name: marks[name] for name in OF_A_KIND})
     total = {name: sum(figures[name] for figures in units.values()) for name in FIGURES}
-    return {"total": total, "units": dict(sorted(units.items()))}
+    return {"total": total, "units": dict(sorted(units.items())), "kinds": dict(sorted(kinds.items()))}
+
+
+def _add(figures: dict[str, int], marks: dict[str, bool]) -> None:
+    for name, holds in marks.items():
+        figures[name] += holds
+
+
+def _marks(row: AssignmentRow | ObligationRow | WarningRow) -> dict[str, bool]:
+    if isinstance(row, AssignmentRow):
+        return _of_task(row)
+    return _of_duty(row) if isinstance(row, ObligationRow) else _of_warning(row)
 
 
 def _of_task(row: AssignmentRow) -> dict[str, bool]:
@@ -51,6 +69,38 @@ def _of_task(row: AssignmentRow) -> dict[str, bool]:
         "suspended": row.status == "suspended",
         "cancelled": row.status == "cancelled",
         "unfinished": row.status == "closed_unfinished",
+    }
+
+
+def _of_duty(row: ObligationRow) -> dict[str, bool]:
+    """As the scorecards count by kind, and what holds of any kind: handed in, in time or late; not yet; waived."""
+    accepted = row.status in ("accepted", "consolidated", "forwarded")
+    in_ = accepted or row.status == "submitted"
+    late = row.decides_at is not None and row.original_due is not None and row.decides_at >= row.original_due
+    report, explanation = row.kind in ("report", "ad_hoc_report"), row.kind == "explanation"
+    waived, overdue = row.status == "waived", row.missed and not in_
+    product, milestone = row.kind in _PRODUCTS, row.kind == "phase_milestone"
+    commitment = row.kind in ("commitment", "personal_plan")
+    return {
+        "reports_owed": report,
+        "reports_on_time": report and in_ and not late,
+        "reports_late": report and in_ and late,
+        "reports_missing": report and overdue,
+        "reports_undated": report and row.due is None,
+        "explanations_owed": explanation,
+        "explanations_open": explanation and not in_ and not waived,
+        "products_owed": product,
+        "products_accepted": product and accepted,
+        "milestones": milestone,
+        "milestones_missed": milestone and row.was_missed,
+        "commitments_owed": commitment,
+        "commitments_signed": commitment and in_,
+        "obligations_owed": True,
+        "obligations_met": in_ and not late,
+        "obligations_late": in_ and late,
+        "obligations_open": not in_ and not waived,
+        "obligations_overdue": overdue,
+        "obligations_waived": waived,
     }
 
 

@@ -1,22 +1,25 @@
 """What changed between two moments, figure by figure, with the events that changed it.
 
-Figures are those of every registered view, as they were known. An event's share in a figure comes from the view itself, computed
-over the versions of rows that began and ended with the event; what several rows make together is found by halves.
-A figure that was reported at a moment and is another one now, as of that same moment, has moved since.
+Figures are those of every registered view, on one axis: as they were known, or as they were true with all that is known now. An
+event's share in a figure comes from the view itself, computed over the versions of rows that began and ended with the event;
+what several rows make together is found by halves. On the axis of what was true, the last event of a row at an instant stands
+for all of them. A figure that was reported at a moment and is another one now, as of that
+same moment, has moved since.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 from psycopg import Cursor
 
 from projections.contributions import changes_of
 from projections.model import View
-from projections.past import Moment, read_at
-from projections.queries_log import described
+from projections.past import Axis, Moment, read_at
+from projections.queries_log import described, occurrences
 from projections.queries_scorecards import view_rows
 from services.audit.replay import moment_of
 from services.store import Store
@@ -40,28 +43,46 @@ class Changed:
 
 
 @dataclass(frozen=True, slots=True)
+class Moved:
+    """A figure of one moment: as it was reported then, and as it is known now."""
+
+    view: str
+    key: dict[str, Any]
+    figure: str
+    as_of: datetime
+    reported: Any
+    now_known: Any
+
+
+@dataclass(frozen=True, slots=True)
 class Difference:
-    """What changed between two moments as they were known, and which figures of the first have moved since."""
+    """What changed between two moments of one axis, and which figures reported at either have moved since."""
 
     first: Moment
     last: Moment
     changed: tuple[Changed, ...]
-    moved: tuple[Changed, ...]
+    moved: tuple[Moved, ...]
     events: dict[int, dict[str, Any]]
 
     def document(self) -> dict[str, Any]:
         """All of it as JSON."""
         return {
+            "time": self.first.axis,
             "from": {"as_of": self.first.at, "position": self.first.position},
             "to": {"as_of": self.last.at, "position": self.last.position},
-            "changed": [_document(one, "before", "after") | {"events": one.events} for one in self.changed],
-            "moved_since": [_document(one, "reported", "now_known") for one in self.moved],
+            "changed": [
+                _named(one) | {"before": one.before, "after": one.after, "events": one.events} for one in self.changed
+            ],
+            "moved_since": [
+                _named(one) | {"as_of": one.as_of, "reported": one.reported, "now_known": one.now_known}
+                for one in self.moved
+            ],
             "events": list(self.events.values()),
         }
 
 
-def _document(one: Changed, before: str, after: str) -> dict[str, Any]:
-    return {"scorecard": one.view, **one.key, "figure": one.figure, before: one.before, after: one.after}
+def _named(one: Changed | Moved) -> dict[str, Any]:
+    return {"scorecard": one.view, **one.key, "figure": one.figure}
 
 
 def difference(
@@ -71,25 +92,44 @@ def difference(
     end: datetime,
     programme: str | None = None,
     progress: Progress | None = None,
+    *,
+    axis: Axis = "recorded",
 ) -> Difference:
-    """What changed from one instant to a later one. The cursor is in a snapshot; `progress` counts views done."""
-    first, last = (moment_of(store, cursor, at, "recorded") for at in (start, end))
-    true = moment_of(store, cursor, start, "occurred")
+    """What changed from one instant to a later one. The cursor is in a snapshot; `progress` counts steps, more as they show."""
+    first, last = (moment_of(store, cursor, at, axis) for at in (start, end))
+    way = _Way(cursor, first, last, programme)
+    steps = _Steps(progress or (lambda done, total: None), len(store.registry.views))
     changed: list[Changed] = []
-    moved: list[Changed] = []
-    views = store.registry.views
-    for number, view in enumerate(views):
-        if progress is not None:
-            progress(number, len(views))
+    moved: list[Moved] = []
+    for view in store.registry.views:
         looked = _Looks(cursor, view, programme)
-        at_first = looked.at(first)
-        found = list(_compared(view, at_first, looked.at(last)))
-        shares = changes_of(cursor, store.registry.read_models, view, first.position, last.position, programme)
-        changed += (_explained(one, shares, looked, first, last) for one in found)
-        moved += _compared(view, at_first, looked.at(true))
+        found = list(_compared(view, looked.at(first), looked.at(last)))
+        steps.done(more=len(found))
+        shares = changes_of(cursor, store.registry.read_models, view, first, last, programme)
+        for one in found:
+            changed.append(_explained(one, shares, looked, way))
+            steps.done()
+        for at in dict.fromkeys((start, end)):
+            known, true = (looked.at(moment_of(store, cursor, at, each)) for each in ("recorded", "occurred"))
+            moved += (
+                Moved(one.view, one.key, one.figure, at, one.before, one.after) for one in _compared(view, known, true)
+            )
     positions = sorted({position for one in changed for position in one.events})
     events = {row["position"]: row for row in described(cursor, positions)}
     return Difference(first, last, tuple(changed), tuple(moved), events)
+
+
+@dataclass
+class _Steps:
+    """Tells how far the work is; its length shows only on the way."""
+
+    tell: Progress
+    total: int
+    number: int = 0
+
+    def done(self, more: int = 0) -> None:
+        self.number, self.total = self.number + 1, self.total + more
+        self.tell(self.number, self.total)
 
 
 class _Looks:
@@ -113,6 +153,50 @@ class _Looks:
         return int(self.at(moment).get(key, {}).get(figure) or 0)
 
 
+@dataclass(frozen=True)
+class _Way:
+    """The places from one moment to a later one at which a figure may change, numbered from `low` to `high`.
+
+    They are the positions of the log, or the instants at which something occurred; `low` is the first moment itself.
+    """
+
+    cursor: Cursor[Any]
+    first: Moment
+    last: Moment
+    programme: str | None
+
+    @cached_property
+    def _instants(self) -> list[tuple[datetime, list[int]]]:
+        found = occurrences(self.cursor, self.first.at, self.last.at, self.programme)
+        return [(self.first.at, []), *found]
+
+    @cached_property
+    def _numbers(self) -> dict[int, int]:
+        return {at: number for number, (_, positions) in enumerate(self._instants) for at in positions}
+
+    @property
+    def low(self) -> int:
+        return self.first.position if self.first.axis == "recorded" else 0
+
+    @property
+    def high(self) -> int:
+        return self.last.position if self.first.axis == "recorded" else len(self._instants) - 1
+
+    def moment(self, number: int) -> Moment:
+        """The moment a place stands for."""
+        if self.first.axis == "recorded":
+            return replace(self.last, position=number)
+        return replace(self.last, at=self._instants[number][0])
+
+    def events(self, number: int) -> Sequence[int]:
+        """The positions of the events there."""
+        return (number,) if self.first.axis == "recorded" else self._instants[number][1]
+
+    def number(self, position: int) -> int:
+        """At which place an event lies; one that is said to have occurred before its stream began lies at the beginning."""
+        return position if self.first.axis == "recorded" else self._numbers.get(position, 0)
+
+
 def _compared(view: View, before: Figures, after: Figures) -> Iterator[Changed]:
     for key in sorted({*before, *after}):
         named = dict(zip(view.key, key, strict=True))
@@ -127,9 +211,7 @@ def _number(value: Any) -> Any:
     return float(value) if isinstance(value, Decimal) else value
 
 
-def _explained(
-    one: Changed, shares: dict[Key, dict[int, dict[str, int]]], looked: _Looks, first: Moment, last: Moment
-) -> Changed:
+def _explained(one: Changed, shares: dict[Key, dict[int, dict[str, int]]], looked: _Looks, way: _Way) -> Changed:
     key = tuple(one.key.values())
     own = shares.get(key, {})
     if one.figure in _RATES:
@@ -138,20 +220,20 @@ def _explained(
     if sum(found.values()) == (one.after or 0) - (one.before or 0):
         return _with(one, found)
 
-    def rest(position: int) -> int:
-        """What the shares up to a position leave unexplained."""
-        moment = Moment(last.at, "recorded", position)
-        return looked.value(key, one.figure, moment) - sum(v for at, v in found.items() if at <= position)
+    def rest(number: int) -> int:
+        """What the shares up to a place leave unexplained."""
+        shown = looked.value(key, one.figure, way.moment(number))
+        return shown - sum(share for at, share in found.items() if way.number(at) <= number)
 
-    return _with(one, {*found, *_by_halves(rest, first.position, last.position)})
+    return _with(one, {*found, *(at for number in _by_halves(rest, way.low, way.high) for at in way.events(number))})
 
 
 def _with(one: Changed, events: Any) -> Changed:
-    return Changed(one.view, one.key, one.figure, one.before, one.after, tuple(sorted(events)))
+    return replace(one, events=tuple(sorted(events)))
 
 
 def _by_halves(value: Callable[[int], int], low: int, high: int) -> Sequence[int]:
-    """Positions at which a value changes, as far as it differs at the ends."""
+    """Numbers at which a value changes, as far as it differs at the ends."""
     if value(low) == value(high):
         return ()
     if high - low == 1:

@@ -10,7 +10,8 @@ from html import escape
 from itertools import groupby
 from typing import Any
 
-from services.audit.sauro_verify import dossier_line, local_text
+from services.api.labels import LABELS as WORDS
+from services.audit.sauro_verify import OF_A_KIND, dossier_line, local_text
 
 _SCOPES = {"programme": "Chương trình", "unit": "Đơn vị", "assignment": "Nhiệm vụ"}
 LABELS = {
@@ -29,6 +30,25 @@ LABELS = {
     "suspended": "Tạm dừng",
     "cancelled": "Đã hủy",
     "unfinished": "Đóng, chưa xong",
+    "reports_owed": "Báo cáo phải nộp",
+    "reports_on_time": "Báo cáo đúng hạn",
+    "reports_late": "Báo cáo trễ hạn",
+    "reports_missing": "Báo cáo quá hạn chưa nộp",
+    "reports_undated": "Báo cáo chưa có thời hạn",
+    "explanations_owed": "Giải trình phải nộp",
+    "explanations_open": "Giải trình chưa nộp",
+    "products_owed": "Sản phẩm, kế hoạch, sổ phải có",
+    "products_accepted": "Sản phẩm, kế hoạch, sổ đã chấp nhận",
+    "milestones": "Mốc của giai đoạn",
+    "milestones_missed": "Mốc bị lỡ",
+    "commitments_owed": "Cam kết, kế hoạch cá nhân phải có",
+    "commitments_signed": "Cam kết, kế hoạch cá nhân đã nộp",
+    "obligations_owed": "Nghĩa vụ",
+    "obligations_met": "Nghĩa vụ đúng hạn",
+    "obligations_late": "Nghĩa vụ trễ hạn",
+    "obligations_open": "Nghĩa vụ chưa nộp",
+    "obligations_overdue": "Nghĩa vụ quá hạn chưa nộp",
+    "obligations_waived": "Nghĩa vụ được miễn",
     "warnings_raised": "Cảnh báo đã phát",
     "warnings_open": "Cảnh báo đang mở",
     **{f"warnings_open_level_{level}": f"Cảnh báo mở cấp {level}" for level in range(5)},
@@ -67,7 +87,8 @@ def dossier(
         f"<style>{_STYLE}</style></head><body>\n<h1>{escape(title)}</h1>\n"
         f"<p>Người yêu cầu: {escape(heading.by_post)}. Lý do: {escape(heading.reason)}. Lập lúc {local_text(heading.at)}. "
         f"Sổ sự kiện đã ký đến vị trí {heading.size}.</p>\n{_NOTE}\n"
-        f"<h2>Số liệu</h2>\n{_table(figures)}\n<h2>Diễn biến</h2>\n{_streams(documents, states)}\n</body></html>\n"
+        f"<h2>Số liệu</h2>\n{_table(figures)}\n{_kinds(figures)}"
+        f"<h2>Diễn biến</h2>\n{_streams(documents, states)}\n</body></html>\n"
     )
 
 
@@ -80,14 +101,28 @@ _NOTE = (
 
 def _table(figures: dict[str, Any]) -> str:
     places = [("", figures["total"]), *figures["units"].items()]
-    head = "".join(f"<th>{escape(name) or 'Tổng'}</th>" for name, _ in places)
+    return _rows("Chỉ tiêu", [name or "Tổng" for name, _ in places], "unit", places, tuple(LABELS))
+
+
+def _kinds(figures: dict[str, Any]) -> str:
+    """Obligations by kind; nothing where there are none."""
+    if not (places := list(figures["kinds"].items())):
+        return ""
+    names = [WORDS["obligation_kind"].get(kind, kind) for kind, _ in places]
+    return f"<h2>Nghĩa vụ theo loại</h2>\n{_rows('Loại', names, 'kind', places, OF_A_KIND)}\n"
+
+
+def _rows(
+    title: str, heads: Sequence[str], of: str, places: Sequence[tuple[str, dict[str, int]]], figures: Sequence[str]
+) -> str:
+    head = "".join(f"<th>{escape(name)}</th>" for name in heads)
     rows = []
-    for figure, label in LABELS.items():
+    for figure in figures:
         cells = "".join(
-            f'<td data-unit="{escape(name)}" data-figure="{figure}">{row[figure]}</td>' for name, row in places
+            f'<td data-{of}="{escape(name)}" data-figure="{figure}">{row[figure]}</td>' for name, row in places
         )
-        rows.append(f"<tr><th>{label}</th>{cells}</tr>")
-    return f"<table><thead><tr><th>Chỉ tiêu</th>{head}</tr></thead><tbody>\n" + "\n".join(rows) + "\n</tbody></table>"
+        rows.append(f"<tr><th>{LABELS[figure]}</th>{cells}</tr>")
+    return f"<table><thead><tr><th>{title}</th>{head}</tr></thead><tbody>\n" + "\n".join(rows) + "\n</tbody></table>"
 
 
 def _streams(documents: Sequence[dict[str, Any]], states: Sequence[bytes]) -> str:

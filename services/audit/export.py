@@ -1,9 +1,9 @@
 """`sauro audit export`: a bundle a reviewer can check alone, of one programme, unit or assignment.
 
-A bundle is a zip file: the events as stored and the receipts of their commands, each proven against one signed checkpoint;
-earlier checkpoints, proven to be its beginnings; the public keys; figures, definitions in force, and a dossier to read. The
-organisation's stream and the programmes' own are always part of it: a judgement of who might do what needs them. Exports
-are numbered by the database, with who asked and why (R-358).
+A bundle is a zip file with a signed manifest: the events as stored and the receipts of their commands, each proven against one
+signed checkpoint; earlier checkpoints, proven to be its beginnings; the public keys; figures, definitions in force, and a
+dossier to read. The organisation's stream and the programmes' own are always part of it: a judgement of who might do what needs
+them. Exports are numbered by the database, with who asked and why (R-358).
 
 The figures are computed here by the read models' own rules; `sauro-verify` computes them from the events by its own.
 """
@@ -24,14 +24,16 @@ from psycopg import Cursor
 from domain.kernel import Recorded
 from projections import assignments, obligations, warnings
 from projections.model import ReadModel
-from services.audit import merkle, store
+from services.audit import merkle
 from services.audit.counting import counted
 from services.audit.dossier import Heading, dossier
-from services.audit.leaves import EVENTS, LOGS, RECEIPTS, receipt_leaf
-from services.audit.notes import NoteInvalid, Verifier, opened_checkpoint
+from services.audit.leaves import Leaf, receipt_leaf
+from services.audit.notes import EXPORT, Checkpoint, NoteInvalid, Signer, Verifier, opened_checkpoint
 from services.audit.reading import nodes_of
-from services.audit.sauro_verify import FORMAT, definitions
-from services.audit.store import Leaf, SignedCheckpoint
+from services.audit.sauro_verify import FORMAT, MANIFEST, NOTE, definitions
+from services.eventlog import reading, trees
+from services.eventlog.reading import EVENTS, LOGS, RECEIPTS
+from services.eventlog.trees import SignedCheckpoint
 from services.store import Store
 
 MOST_EARLIER = 32
@@ -76,23 +78,28 @@ class Exported:
     sizes: dict[str, int]
 
 
-def export(opened: Store, request: Request, file: Path, since: Sequence[str] = ()) -> Exported:
-    """Write a bundle. `since`: checkpoints a reviewer holds; the bundle will prove it goes on from them.
+def export(opened: Store, request: Request, file: Path, key: Signer, since: Sequence[str] = ()) -> Exported:
+    """Write a bundle. `key`: the installation's, which signs the manifest under its origin for exports.
+
+    `since`: checkpoints a reviewer holds; the bundle will prove it goes on from them.
 
     Raises NothingToExport, or NoteInvalid for a checkpoint of `since` that is not this log's.
     """
+    signer = key.for_log(EXPORT)
     with opened.recorder.transaction() as cursor:
-        number = store.next_export(cursor)
+        trees.insert_key(cursor, EXPORT, signer.verifier().vkey, request.at)
+        number = trees.next_export(cursor)
         signed = _signed(cursor)
         events = _events(opened, cursor, request.scope, signed[EVENTS].size)
         files = _files(opened, cursor, request, number, signed, events, since)
         manifest = _manifest(request, number, signed, files)
-        _write(file, {"manifest.json": manifest, **files})
+        digest = sha256(manifest).digest()
+        note = signer.sign(Checkpoint(signer.name, number, digest).text())
+        _write(file, {MANIFEST: manifest, NOTE: note.encode(), **files})
         sizes = {log: head.size for log, head in signed.items()}
         scope = {"kind": request.scope.kind, "code": request.scope.code}
-        digest = sha256(manifest).digest()
         both = (sizes[EVENTS], sizes[RECEIPTS])
-        store.insert_export(cursor, number, request.at, request.by_post, request.reason, scope, both, digest)
+        trees.insert_export(cursor, number, request.at, request.by_post, request.reason, scope, both, digest)
     return Exported(number, len(events), files["receipts.jsonl"].count(b"\n"), sizes)
 
 
@@ -101,10 +108,10 @@ def _signed(cursor: Cursor[Any]) -> dict[str, SignedCheckpoint]:
 
     Each log is signed by itself: while both grow, the events' last checkpoint may run ahead.
     """
-    receipts = store.last_checkpoint(cursor, RECEIPTS)
+    receipts = trees.last_checkpoint(cursor, RECEIPTS)
     if receipts is not None:
-        reach = store.events_receipted(cursor, receipts.size)
-        for events in store.checkpoints(cursor, EVENTS, up_to=reach, newest=1):
+        reach = reading.events_receipted(cursor, receipts.size)
+        for events in trees.checkpoints(cursor, EVENTS, up_to=reach, newest=1):
             return {EVENTS: events, RECEIPTS: receipts}
     raise NothingToExport("nothing is signed yet: is the audit service running? sauro serve audit")
 
@@ -116,36 +123,38 @@ def _events(opened: Store, cursor: Cursor[Any], scope: Scope, size: int) -> list
         raise NothingToExport(f"there are no signed events of {scope.kind} {scope.code}")
     programmes = {stream.split("/")[1] for stream in streams}
     around = {f"programme/{programme}" for programme in programmes}
-    own = store.stream_positions(cursor, sorted(streams | around), size)
+    own = reading.positions_of(cursor, sorted(streams | around), size)
     organisations = {
         f"organisation/{orjson.loads(state)['organisation']}"
-        for _, state in store.events_at(cursor, own[:1] + store.stream_positions(cursor, sorted(around), size))
+        for _, state in reading.events_at(cursor, own[:1] + reading.positions_of(cursor, sorted(around), size))
     }
-    positions = store.stream_positions(cursor, sorted(streams | around | organisations), size)
-    return store.events_at(cursor, positions)
+    positions = reading.positions_of(cursor, sorted(streams | around | organisations), size)
+    return reading.events_at(cursor, positions)
 
 
 def _streams(opened: Store, cursor: Cursor[Any], scope: Scope, size: int) -> set[str]:
     if scope.kind == "programme":
         return {
             stream
-            for stream in store.streams_like(cursor, f"%/{scope.code}%", size)
+            for stream in reading.streams_like(cursor, f"%/{scope.code}%", size)
             if stream.split("/")[1] == scope.code and not stream.startswith("organisation/")
         }
     if scope.kind == "assignment":
         programme, _, _ = scope.code.partition("/")
         stream = f"assignment/{scope.code}"
-        about = _owned(opened, cursor, f"warning/{programme}/%", size, lambda row: row.about == stream)
-        return {*store.streams_like(cursor, stream, size), *about}
+        duties = set(_owned(opened, cursor, f"obligation/{programme}/%", size, lambda row: row.about == stream))
+        subjects = {stream, *duties}
+        about = _owned(opened, cursor, f"warning/{programme}/%", size, lambda row: row.about in subjects)
+        return {*reading.streams_like(cursor, stream, size), *duties, *about}
     return set(_owned(opened, cursor, "%", size, lambda row: row.unit == scope.code))
 
 
 def _owned(opened: Store, cursor: Cursor[Any], pattern: str, size: int, wanted: Any) -> Iterable[str]:
     """Streams whose row was wanted at some time, by the read models' own rules."""
-    streams = [s for s in store.streams_like(cursor, pattern, size) if s.split("/")[0] in _OWNED]
+    streams = [s for s in reading.streams_like(cursor, pattern, size) if s.split("/")[0] in _OWNED]
     rows: dict[str, Any] = {}
     found = set()
-    positions = store.stream_positions(cursor, streams, size)
+    positions = reading.positions_of(cursor, streams, size)
     for _, state in _in_parts(cursor, positions):
         event: Recorded[Any] = opened.codec.decode(state)
         if not _OWNED[event.aggregate].handles_event(event):
@@ -159,7 +168,7 @@ def _owned(opened: Store, cursor: Cursor[Any], pattern: str, size: int, wanted: 
 def _in_parts(cursor: Cursor[Any], positions: Sequence[int]) -> Iterable[Leaf]:
     rest = iter(positions)
     while part := list(islice(rest, PART)):
-        yield from store.events_at(cursor, part)
+        yield from reading.events_at(cursor, part)
 
 
 def _files(
@@ -173,9 +182,9 @@ def _files(
 ) -> dict[str, bytes]:
     documents = [orjson.loads(state) for _, state in events]
     commands = sorted({(document["sender"], document["commandid"]) for document in documents})
-    rows = store.receipts_of(cursor, commands, signed[RECEIPTS].size)
+    rows = reading.receipts_of(cursor, commands, signed[RECEIPTS].size)
     leaves: dict[str, list[Leaf]] = {EVENTS: list(events), RECEIPTS: [(row[0], receipt_leaf(row)) for row in rows]}
-    keys = [(log, vkey) for vkey, log, _ in store.keys(cursor)]
+    keys = [(log, vkey) for vkey, log, _ in trees.keys(cursor)]
     files: dict[str, bytes] = {"keys": "".join(f"{vkey}\n" for _, vkey in keys).encode()}
     for log in LOGS:
         nodes = nodes_of(cursor, log, signed[log].size)
@@ -199,7 +208,7 @@ def _earlier(
     cursor: Cursor[Any], log: str, size: int, nodes: merkle.Nodes, verifiers: Sequence[Verifier], since: Sequence[str]
 ) -> bytes:
     """Earlier checkpoints, the first one and some between, and those asked for, each with its consistency proof."""
-    every = store.checkpoints(cursor, log, up_to=size - 1)
+    every = trees.checkpoints(cursor, log, up_to=size - 1)
     notes = [found.note for found in every[:: -(-len(every) // MOST_EARLIER) or 1]]
     for note in since:
         if not note.split("\n", 1)[0].endswith(f"/{log}"):

@@ -14,17 +14,19 @@ from pathlib import Path
 
 import structlog
 
-from services.audit import publishing, store
+from services.audit import publishing
 from services.audit.folder import Folder
 from services.audit.growing import Growing
-from services.audit.leaves import LOGS
+from services.audit.leaves import LEAVES
 from services.audit.merkle import leaf_hash, root_at
-from services.audit.notes import Checkpoint, NoteInvalid, Signer, Verifier, opened_checkpoint
+from services.audit.notes import SIGNED, Checkpoint, NoteInvalid, Signer, Verifier, opened_checkpoint
 from services.audit.reading import entries_of, read_tile
-from services.audit.store import LEAVES, FullTile, SignedCheckpoint
 from services.audit.tiles import WIDTH, Tile, TileNodes, bundle, tiles_between
 from services.bus import Bus
 from services.clock import Clock
+from services.eventlog import trees
+from services.eventlog.reading import LOGS
+from services.eventlog.trees import FullTile, SignedCheckpoint
 from services.store import Store
 
 BATCH = 8192
@@ -78,6 +80,7 @@ class Follower:
         interval: timedelta = timedelta(seconds=1),
     ) -> None:
         self._store, self._bus, self._clock, self._interval = opened, bus, clock, interval
+        self._keys = {name: signer.for_log(name).verifier().vkey for name in SIGNED}
         self._trees = [Tree(name, signer.for_log(name)) for name in LOGS]
         self._folders = {name: Folder(folder, name) for name in LOGS} if folder else {}
         self._begun = False
@@ -155,9 +158,8 @@ class Follower:
         full, bundles = tree.growing.taken()
         made = _Made(SignedCheckpoint(tree.growing.size, root, note, now), full, bundles, before)
         with self._store.recorder.transaction() as cursor:
-            store.insert_key(cursor, tree.log, tree.signer.verifier().vkey, now)
-            store.insert_tiles(cursor, tree.log, made.full)
-            store.insert_checkpoint(cursor, tree.log, made.checkpoint)
+            trees.insert_tiles(cursor, tree.log, made.full)
+            trees.insert_checkpoint(cursor, tree.log, made.checkpoint)
         tree.signed, tree.signed_at = made.checkpoint, now
         if folder := self._folders.get(tree.log):
             self._copy(folder, tree, made)
@@ -182,8 +184,6 @@ class Follower:
 
     async def _begin(self) -> None:
         """Take up both trees where they were signed last, and compare them with every copy that is at hand."""
-        if self._bus is not None:
-            await publishing.ensure_stream(self._bus)
         for tree in self._trees:
             verifiers = await asyncio.to_thread(self._resume, tree)
             heard = await publishing.last_published(self._bus, tree.log) if self._bus else None
@@ -194,15 +194,15 @@ class Follower:
             if folder:
                 await asyncio.to_thread(self._repair, folder, tree, known["the audit folder"])
             with self._store.recorder.reading() as cursor:
-                missed = store.checkpoints(cursor, tree.log, after=known["stream CHECKPOINTS"])
+                missed = trees.checkpoints(cursor, tree.log, after=known["stream CHECKPOINTS"])
             await self._hand_out(tree, *missed[-1000:])
-        await asyncio.to_thread(self._write_keys)
+        await asyncio.to_thread(self._keep_keys)
         self._begun = True
 
     def _resume(self, tree: Tree) -> list[Verifier]:
         with self._store.recorder.reading() as cursor:
-            tree.signed = store.last_checkpoint(cursor, tree.log)
-            verifiers = [Verifier.parse(vkey) for vkey, name, _ in store.keys(cursor) if name == tree.log]
+            tree.signed = trees.last_checkpoint(cursor, tree.log)
+            verifiers = [Verifier.parse(vkey) for vkey, name, _ in trees.keys(cursor) if name == tree.log]
             tree.growing = Growing()
             if tree.signed is None:
                 return [*verifiers, tree.signer.verifier()]
@@ -211,9 +211,9 @@ class Follower:
             roots, level = [], 1
             while size >> (8 * level):
                 below = size >> (8 * level)
-                roots.append(store.tile_roots(cursor, tree.log, level - 1, below - below % WIDTH, below))
+                roots.append(trees.tile_roots(cursor, tree.log, level - 1, below - below % WIDTH, below))
                 level += 1
-            tail = store.tail_leaves(cursor, tree.log, size)
+            tail = LEAVES[tree.log](cursor, size - size % WIDTH + 1, size)
             last = LEAVES[tree.log](cursor, size, size)
         try:
             tree.growing = Growing.resumed(size, roots, [entry for _, entry in tail])
@@ -283,16 +283,17 @@ class Follower:
 
             if written := folder.repair(size, content):
                 log.info("audit folder made whole", log=tree.log, files=written)
-            for missed in store.checkpoints(cursor, tree.log, after=known):
+            for missed in trees.checkpoints(cursor, tree.log, after=known):
                 folder.write_checkpoint(missed.size, missed.note)
 
-    def _write_keys(self) -> None:
-        if not self._folders:
-            return
-        with self._store.recorder.reading() as cursor:
-            known = [vkey for vkey, _, _ in store.keys(cursor)]
-        known += [vkey for tree in self._trees if (vkey := tree.signer.verifier().vkey) not in known]
-        next(iter(self._folders.values())).write_keys(known)
+    def _keep_keys(self) -> None:
+        """Say which public keys sign from now on, in the database and in the folder."""
+        with self._store.recorder.transaction() as cursor:
+            for name, vkey in self._keys.items():
+                trees.insert_key(cursor, name, vkey, self._clock.now())
+            known = [vkey for vkey, _, _ in trees.keys(cursor)]
+        for folder in list(self._folders.values())[:1]:
+            folder.write_keys(known)
 
 
 def _write_bundle(folder: Folder, name: str, tile: Tile, entries: Sequence[bytes]) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from services.audit.merkle import EMPTY, CompactRange, leaf_hash, subtree_root
-from services.audit.store import FullTile
 from services.audit.tiles import WIDTH
+from services.eventlog.trees import FullTile
 
 
 @dataclass(slots=True)

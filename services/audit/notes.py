@@ -1,6 +1,8 @@
 """Signed notes and checkpoints: the C2SP formats `signed-note` and `tlog-checkpoint`, with Ed25519.
 
-A log's origin is the name of its key. One key signs for both logs of an installation, as `<name>/events` and `<name>/receipts`.
+A log's origin is the name of its key. One key signs for both logs of an installation, as `<name>/events` and `<name>/receipts`,
+and as `<name>/export` for the manifests of its exports: a note in the form of a checkpoint, with an export's number for size and
+the SHA-256 of its manifest for root. As each text begins with its origin, none can stand for another.
 """
 
 import base64
@@ -15,6 +17,9 @@ from pathlib import Path
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+EXPORT = "export"
+SIGNED = ("events", "receipts", EXPORT)
+"""What an installation signs for, each under an origin of its own."""
 ED25519 = b"\x01"
 _PRIVATE = "PRIVATE+KEY+"
 _NAME = re.compile(r"[^\s+]{1,200}")
@@ -114,7 +119,7 @@ class Signer:
         return Verifier(self.name, private.public_key().public_bytes_raw())
 
     def for_log(self, log: str) -> "Signer":
-        """The same key under the origin of a log."""
+        """The same key under the origin of a log, or that of exports."""
         return Signer(f"{self.name}/{log}", self.seed)
 
     def sign(self, text: str) -> str:

@@ -5,10 +5,11 @@ from typing import Any
 
 from psycopg import Cursor
 
-from services.audit import merkle, store
+from services.audit import merkle
+from services.audit.leaves import LEAVES
 from services.audit.merkle import leaf_hash
 from services.audit.reading import nodes_of
-from services.audit.store import LEAVES
+from services.eventlog import trees
 
 
 def inclusion(cursor: Cursor[Any], log: str, position: int, size: int | None = None) -> dict[str, Any]:
@@ -47,7 +48,7 @@ def consistency(cursor: Cursor[Any], log: str, first: int, second: int | None = 
 
 
 def _size(cursor: Cursor[Any], log: str, size: int | None) -> int:
-    last = store.last_checkpoint(cursor, log)
+    last = trees.last_checkpoint(cursor, log)
     if last is None:
         raise LookupError(f"no checkpoint of the {log} is signed yet")
     if size is None:

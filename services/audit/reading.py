@@ -4,10 +4,11 @@ from typing import Any
 
 from psycopg import Cursor
 
-from services.audit import merkle, store
+from services.audit import merkle
+from services.audit.leaves import LEAVES
 from services.audit.merkle import leaf_hash
-from services.audit.store import LEAVES
 from services.audit.tiles import WIDTH, Tile, TileNodes
+from services.eventlog import trees
 
 
 def entries_of(cursor: Cursor[Any], log: str, tile: Tile) -> list[bytes]:
@@ -23,15 +24,15 @@ def read_tile(cursor: Cursor[Any], log: str, tile: Tile) -> bytes:
     """The hashes of a tile; raises LookupError when the tree has not come so far."""
     assert tile.level is not None
     if tile.width == WIDTH:
-        if (hashes := store.tile_hashes(cursor, log, tile.level, tile.index)) is None:
+        if (hashes := trees.tile_hashes(cursor, log, tile.level, tile.index)) is None:
             raise LookupError(f"there is no {tile.path} of {log}")
         return hashes
-    if (whole := store.tile_hashes(cursor, log, tile.level, tile.index)) is not None:
+    if (whole := trees.tile_hashes(cursor, log, tile.level, tile.index)) is not None:
         return whole[: 32 * tile.width]
     if tile.level == 0:
         return b"".join(map(leaf_hash, entries_of(cursor, log, tile)))
     first = tile.index * WIDTH
-    roots = store.tile_roots(cursor, log, tile.level - 1, first, first + tile.width)
+    roots = trees.tile_roots(cursor, log, tile.level - 1, first, first + tile.width)
     if len(roots) != tile.width:
         raise LookupError(f"there is no {tile.path} of {log}")
     return b"".join(roots)

@@ -94,11 +94,12 @@ class Readings:
         return self._over("reconcile", "reconciliation", programme, answer)
 
     def _stream(self, subject: str) -> str:
-        found = queries.streams_named(self.cursor, self.scope, subject)
+        aggregates = [decider.name for decider in self.registry.deciders]
+        found = queries.streams_named(self.cursor, self.scope, aggregates, subject)
         if subject in found:
             return subject
         if not found:
-            raise NothingThere(f"a subject '{subject}'")
+            raise NothingThere(f"subject '{subject}'")
         if len(found) > 1:
             raise Ambiguous(f"'{subject}' is one of {', '.join(found[:20])}; name the stream")
         return found[0]
@@ -106,7 +107,7 @@ class Readings:
     def _event(self, wanted: str) -> Document:
         document = causation.find(self.cursor, self.scope, wanted)
         if document is None:
-            raise NothingThere(f"an event with position or id '{wanted}'")
+            raise NothingThere(f"event with position or id '{wanted}'")
         return document
 
     def _told(self, language: Language, documents: list[Document]) -> tuple[Narrator, Tolerances]:

@@ -13,8 +13,9 @@ from typing import Any
 from psycopg import Cursor
 from pydantic import BaseModel
 
+from domain.calendar import to_local
 from domain.kernel import Decider, Recorded
-from projections.past import Axis, Moment, in_order, last_recorded, position_at, read_at
+from projections.past import Axis, Moment, first_event, in_order, last_recorded, position_at, read_at
 from projections.queries import begin_snapshot, standing
 from services.clock import Clock
 from services.store import Store
@@ -93,23 +94,53 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-class NotYet(Exception):
-    """The moment has not come yet."""
+class NoSuchMoment(Exception):
+    """The moment has not come yet, or lies before the log; the message says which ones there are."""
 
 
 @contextmanager
-def reading_at(store: Store, clock: Clock, at: datetime, axis: Axis) -> Iterator[tuple[Cursor[Any], Moment]]:
-    """One snapshot of the read models, read as of a moment. Raises NotYet for one to come."""
+def reading_at(
+    store: Store, clock: Clock, at: datetime | None, axis: Axis, *, of_log: bool = False
+) -> Iterator[tuple[Cursor[Any], Moment | None]]:
+    """One snapshot, read as of a moment, or as things stand. `of_log`: of the log itself, which read models may lag behind.
+
+    Raises NoSuchMoment for one to come, and for one before the log began.
+    """
     with store.recorder.transaction() as cursor:
         begin_snapshot(cursor)
-        if at > clock.now() and at > (last_recorded(cursor) or clock.now()):
-            raise NotYet(f"{at.isoformat()} has not come yet")
-        moment = moment_of(store, cursor, at, axis)
-        read_at(cursor, moment)
+        moment = None
+        if at is not None:
+            _check(cursor, at, axis, clock.now())
+            moment = moment_of(store, cursor, at, axis, of_log=of_log)
+            read_at(cursor, moment)
         yield cursor, moment
 
 
-def moment_of(store: Store, cursor: Cursor[Any], at: datetime, axis: Axis) -> Moment:
-    """Where an instant lies on an axis, as far as the read models are."""
-    reached = standing(cursor, store.registry.read_models).position
+def _check(cursor: Cursor[Any], at: datetime, axis: Axis, now: datetime) -> None:
+    last, first = last_recorded(cursor), first_event(cursor)
+    if last is None or first is None:
+        raise NoSuchMoment("the log is empty: no moment can be read before the first event is recorded")
+    if at > max(now, last):
+        raise NoSuchMoment(f"{_text(at)} has not come yet; ask for a moment up to now, {_text(now)}")
+    recorded, occurred = first
+    if axis == "recorded" and at < recorded:
+        raise NoSuchMoment(
+            f"nothing was recorded by {_text(at)}: the log begins at {_text(recorded)}; ask for that moment or a later"
+            " one, or for what was true then (time=occurred)"
+        )
+    if axis == "occurred" and at < occurred:
+        raise NoSuchMoment(
+            f"nothing had occurred by {_text(at)}: the first event of the log is of {_text(occurred)}; ask for that"
+            " moment or a later one"
+        )
+
+
+def _text(at: datetime) -> str:
+    return to_local(at).isoformat(timespec="seconds")
+
+
+def moment_of(store: Store, cursor: Cursor[Any], at: datetime, axis: Axis, *, of_log: bool = False) -> Moment:
+    """Where an instant lies on an axis, as far as the read models are (or the log, if that is read)."""
+    where = standing(cursor, store.registry.read_models)
+    reached = where.head if of_log else where.position
     return Moment(at, axis, min(reached, position_at(cursor, at)[0]) if axis == "recorded" else reached)

@@ -1,16 +1,18 @@
 """One stretch of a log, read and checked row by row: the part of a verification that can be done by many at once."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, NamedTuple
 
+import psycopg
 from psycopg import Cursor
 
-from services.audit import store
-from services.audit.leaves import EVENTS, RECEIPTS, EventRow, differences, receipt_leaf, sent_text
+from services.audit.leaves import disagreeing, receipt_leaf
 from services.audit.merkle import complete_subtrees, leaf_hash, subtree_root
 from services.audit.tiles import HASH, WIDTH
+from services.eventlog.reading import EVENTS, RECEIPTS, event_rows, receipt_rows
+from services.eventlog.trees import level_tiles
 
 _MISSING = bytes(HASH)
 MOST_PROBLEMS = 20
@@ -53,53 +55,48 @@ def check_stretch(cursor: Cursor[Any], log: str, first: int, last: int, sizes: C
     return found
 
 
+_connections: list[psycopg.Connection[Any]] = []
+
+
+def connect(dsn: str) -> None:
+    """Make this process one that checks stretches for another: `check_part` reads over this connection."""
+    options = "-c role=sauro_app -c timezone=UTC -c datestyle=ISO"
+    _connections.append(psycopg.connect(dsn, options=options, autocommit=True))
+
+
+def check_part(log: str, first: int, last: int, sizes: Collection[int]) -> Stretch:
+    """`check_stretch` in a process that is connected."""
+    with _connections[0].cursor() as cursor:
+        return check_stretch(cursor, log, first, last, sizes)
+
+
 def leaf_hashes(cursor: Cursor[Any], log: str, first: int, last: int) -> list[bytes]:
     """The hashes of a stretch's leaves as they are now, nothing checked."""
     return (_event_hashes if log == EVENTS else _receipt_hashes)(cursor, first, last, Stretch())
 
 
 def _event_hashes(cursor: Cursor[Any], first: int, last: int, found: Stretch) -> list[bytes]:
-    rows = store.event_rows(cursor, first, last)
+    rows = event_rows(cursor, first, last)
     found.rows = len(rows)
     found.problems += [
-        Problem(EVENTS, row[0], "column", f"row {row[0]}: {different}")
-        for row in rows
-        if not _says_its_columns(*row) and (different := differences(EventRow._make(row)))
+        Problem(EVENTS, position, "column", f"row {position}: {different}") for position, different in disagreeing(rows)
     ]
-    return _aligned(EVENTS, [row[0] for row in rows], [row[5] or b"" for row in rows], first, last, found)
-
-
-def _says_its_columns(
-    position: int, stream: str, version: int, topic: str, recorded_at: bytes, state: bytes | None
-) -> bool:
-    """Whether the stored bytes have the form intake gives them, and say the same as the row's columns.
-
-    Parsing every event would take most of the time. The form begins with the attributes in a fixed order, and none of those
-    before the stream's version can hold a quotation mark; whatever does not fit is looked at thoroughly by who asked.
-    """
-    if state is None:
-        return False
-    begin = f'{{"position":{position},"recordedtime":"{sent_text(recorded_at)}","specversion":"1.0","id":"'.encode()
-    if not state.startswith(begin):
-        return False
-    at = state.find(b'","type":"', len(begin)) + 3
-    middle = f'type":"{topic}","subject":"{stream}","time":"'.encode()
-    if at < len(begin) or not state.startswith(middle, at):
-        return False
-    version_at = state.find(b',"streamversion":', at + len(middle))
-    return state.startswith(b',"streamversion":%d,"actorpost":"' % version, version_at) if version_at > 0 else False
+    return _aligned(EVENTS, [row[0] for row in rows], (row[5] or b"" for row in rows), first, last, found)
 
 
 def _receipt_hashes(cursor: Cursor[Any], first: int, last: int, found: Stretch) -> list[bytes]:
-    rows = store.receipt_rows(cursor, first, last)
+    rows = receipt_rows(cursor, first, last)
     found.rows = len(rows)
-    return _aligned(RECEIPTS, [row[0] for row in rows], list(map(receipt_leaf, rows)), first, last, found)
+    return _aligned(RECEIPTS, [row[0] for row in rows], map(receipt_leaf, rows), first, last, found)
 
 
 def _aligned(
-    log: str, positions: list[int], leaves: Sequence[bytes], first: int, last: int, found: Stretch
+    log: str, positions: list[int], leaves: Iterable[bytes], first: int, last: int, found: Stretch
 ) -> list[bytes]:
-    """The hashes by position; a row that is missing or stands twice is a problem, and moves none of the others."""
+    """The hashes by position; a row that is missing or stands twice is a problem, and moves none of the others.
+
+    Leaves are taken one by one and let go at once: to keep those of a stretch costs more than to hash them.
+    """
     if positions == list(range(first, last + 1)):
         return [sha256(b"\x00" + leaf).digest() for leaf in leaves]
     hashes = [_MISSING] * (last + 1 - first)
@@ -117,7 +114,7 @@ def _aligned(
 def _check_tiles(cursor: Cursor[Any], log: str, first: int, hashes: list[bytes], found: Stretch) -> None:
     """Compare with the full tiles the database keeps, where it keeps them."""
     index = (first - 1) // WIDTH
-    for tile, kept, root in store.level_tiles(cursor, log, 0, index, index + len(found.roots)):
+    for tile, kept, root in level_tiles(cursor, log, 0, index, index + len(found.roots)):
         place = (tile - index) * WIDTH
         made = b"".join(hashes[place : place + WIDTH])
         if made != kept:

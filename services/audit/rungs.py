@@ -110,8 +110,8 @@ class Rungs:
 
     _limits: dict[tuple[str, str, str, int], _Watched] = field(default_factory=dict)
 
-    def take(self, event: Recorded[Any]) -> int | None:
-        """Note an event; the position of the first one when the same rung was on record already."""
+    def take(self, event: Recorded[Any]) -> tuple[Literal["twice", "uncalled"], str] | None:
+        """Note an event; what is wrong with it if it is a rung or a passing that stands there already, or was not called for."""
         data, key = event.data, event.data.key
         place = event.stream, key.kind, key.occurrence, key.due_version
         if isinstance(data, DeadlineScheduled | DeadlineRescheduled):
@@ -121,18 +121,28 @@ class Rungs:
             self._limits[place] = _Watched(key, data.limit, event.recorded_at, {**due, None: data.limit.at})
             return None
         if isinstance(data, DeadlineApproached | DeadlinePassed):
-            watched = self._limits.get(place)
-            rung = data.rung if isinstance(data, DeadlineApproached) else None
-            if watched is None:
-                return None
-            if rung in watched.fired:
-                return watched.fired[rung][1]
-            watched.fired[rung] = event.recorded_at, event.position
-            return None
+            return self._fired(place, data.rung if isinstance(data, DeadlineApproached) else None, event)
         why = (
             "the limit was met before" if isinstance(data, DeadlineMet) else f"the subject ended before ({data.reason})"
         )
         self._end(place, event.recorded_at, why)
+        return None
+
+    def _fired(
+        self, place: tuple[str, str, str, int], rung: int | None, event: Recorded[Any]
+    ) -> tuple[Literal["twice", "uncalled"], str] | None:
+        watched = self._limits.get(place)
+        if watched is None:
+            return "uncalled", "no such limit was set"
+        if rung in watched.fired:
+            return "twice", f"the same rung stands at position {watched.fired[rung][1]}"
+        if watched.ended_at is not None:
+            return "uncalled", watched.ended
+        if rung not in watched.due:
+            return "uncalled", "the limit has no such rung"
+        watched.fired[rung] = event.recorded_at, event.position
+        if event.recorded_at < watched.due[rung]:
+            return "uncalled", f"it was due only at {watched.due[rung].isoformat()}"
         return None
 
     def _end(self, place: tuple[str, str, str, int], at: datetime, why: str) -> None:

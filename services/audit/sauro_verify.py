@@ -4,9 +4,11 @@
 One file, Python 3.11 or newer, the standard library and the package `cryptography`. Nothing of Sauro is imported: copy
 this file to a machine of your own and run `python sauro_verify.py bundle.zip --key KEYS`.
 
-What it checks: the signatures of the checkpoints; that every event and receipt is a leaf of the signed trees, at its position;
-that earlier checkpoints are beginnings of the last one; that no stream has a gap; that each act's post existed and
-held the authority it claimed; that the figures and the dossier say what follows from the events.
+What it checks: the signatures of manifest and checkpoints (`<installation>/export` signs manifests); that the bundle holds the
+files its manifest names, each once and unchanged, and no others; that every event and receipt is a leaf of the signed
+trees, at its position; that earlier checkpoints are beginnings of the last one; that no stream has a gap; that each act's post
+existed and held the authority it claimed; that the figures (tasks, obligations, warnings) and the dossier say what follows
+from the events.
 What it cannot check: whether what people entered is true, and whether later events of a stream were left out of the bundle.
 
 Exit status: 0 all holds, 1 something does not (it says what and where), 2 the bundle cannot be read.
@@ -32,13 +34,15 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-FORMAT = "sauro-bundle/1"
+FORMAT = "sauro-bundle/2"
 LOCAL = timezone(timedelta(hours=7))  # Asia/Ho_Chi_Minh: no daylight saving since 1975
 SYSTEM = {"timekeeper", "warning"}
 LOGS = ("events", "receipts")
+EXPORT = "export"
+MANIFEST, NOTE = "manifest.json", "manifest.note"
 JSONL = {"events": "events.jsonl", "receipts": "receipts.jsonl"}
 NAMES = {
-    "manifest.json", "keys", "figures.json", "definitions.json", "dossier.html", "events.jsonl", "receipts.jsonl",
+    MANIFEST, NOTE, "keys", "figures.json", "definitions.json", "dossier.html", "events.jsonl", "receipts.jsonl",
     "proofs/events", "proofs/receipts", "checkpoints/events", "checkpoints/receipts",
     "checkpoints/events.earlier.json", "checkpoints/receipts.earlier.json",
 }  # fmt: skip
@@ -178,7 +182,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Head:
-    """A checkpoint that a known key signed."""
+    """A checkpoint that a known key signed; or, in the same form, an export's number and the SHA-256 of its manifest."""
 
     origin: str
     size: int
@@ -190,10 +194,10 @@ def opened(note: str, keys: list[Key]) -> Head:
     text, blank, tail = note.rpartition("\n\n")
     lines = (text + "\n").split("\n")
     if not blank or len(lines) < 4 or not re.fullmatch(r"0|[1-9]\d{0,18}", lines[1], re.ASCII):
-        raise ValueError("it is no signed checkpoint")
+        raise ValueError("it is not signed: a signed note has a name, a number, a hash, a blank line and signatures")
     root, by = base64.b64decode(lines[2], validate=True), []
     if len(root) != 32:
-        raise ValueError("its root does not have 32 bytes")
+        raise ValueError("its hash does not have 32 bytes")
     for line in tail.splitlines():
         dash, name, signature = [*line.split(" ", 2), "", ""][:3]
         material = base64.b64decode(signature, validate=True)
@@ -214,22 +218,28 @@ def opened(note: str, keys: list[Key]) -> Head:
 class Bundle:
     """The files of a bundle, read in memory: nothing is ever written, no name leads anywhere."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, found: Findings) -> None:
         try:
             with zipfile.ZipFile(file) as archive:
-                self.files = dict(self._read(archive))
+                self.files = dict(self._read(archive, found))
         except _UNZIPPING as error:
             raise Unreadable(f"{file} cannot be read as a zip file: {error}") from None
-        missing = NAMES - set(self.files)
-        if missing:
-            raise Unreadable(f"the bundle lacks {', '.join(sorted(missing))}")
+        self.missing = sorted(NAMES - set(self.files))
+        for name in self.missing:
+            found.wrong("member", name, f"the bundle lacks {name}")
 
     @staticmethod
-    def _read(archive: zipfile.ZipFile) -> Iterator[tuple[str, bytes]]:
+    def _read(archive: zipfile.ZipFile, found: Findings) -> Iterator[tuple[str, bytes]]:
+        """The members a bundle has; others are not even unpacked, and of two with one name only the first is."""
         total, seen = 0, set()
         for info in archive.infolist():
-            if info.filename not in NAMES or info.filename in seen:
-                raise Unreadable(f"{info.filename[:80]!r} does not belong in a bundle, or stands in it twice")
+            name = info.filename[:80]
+            if info.filename not in NAMES:
+                found.wrong("member", name, f"{name!r} does not belong in a bundle: its manifest does not name it")
+                continue
+            if info.filename in seen:
+                found.wrong("member", name, f"{name} stands in the bundle twice; which one is meant?")
+                continue
             seen.add(info.filename)
             with archive.open(info) as opened_file:
                 content = opened_file.read(min(LARGEST, LARGEST_OF_ALL - total) + 1)
@@ -256,8 +266,11 @@ class Bundle:
 
 def verify(file: Path, keys: list[Key] | None = None, known: list[str] | None = None) -> Findings:
     """Check a bundle. `keys` are the keys the reviewer trusts, `known` checkpoints the reviewer has; raises Unreadable."""
-    bundle, found = Bundle(file), Findings()
-    manifest = bundle.json("manifest.json")
+    found = Findings()
+    bundle = Bundle(file, found)
+    if bundle.missing:
+        return found
+    manifest = bundle.json(MANIFEST)
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise Unreadable(f"the manifest does not say {FORMAT}; is there a newer sauro-verify?")
     try:
@@ -266,11 +279,12 @@ def verify(file: Path, keys: list[Key] | None = None, known: list[str] | None = 
         raise Unreadable(f"keys: {error}") from None
     if keys is None:
         found.notes.append("no --key given: the bundle's own keys were used; compare them with keys you trust")
+    trusted = own if keys is None else keys
+    signed = _check_manifest(bundle, manifest, trusted, found)
     _check_files(bundle, manifest, found)
     leaves = {log: _parsed(bundle, log, found) for log in LOGS}
-    heads = {
-        log: _check_log(bundle, log, leaves[log], own if keys is None else keys, known or [], found) for log in LOGS
-    }
+    heads = {log: _check_log(bundle, log, leaves[log], trusted, known or [], found) for log in LOGS}
+    _check_origins([signed, *heads.values()], found)
     events, receipts = leaves["events"], leaves["receipts"]
     _check_order(events, found)
     _check_receipts(events, receipts, found)
@@ -290,9 +304,37 @@ def verify(file: Path, keys: list[Key] | None = None, known: list[str] | None = 
 def _check_files(bundle: Bundle, manifest: dict[str, Any], found: Findings) -> None:
     files = manifest.get("files")
     files = files if isinstance(files, dict) else {}
-    for name in sorted(NAMES - {"manifest.json"}):
-        if files.get(name) != sha256(bundle.files[name]).hexdigest():
+    for name in sorted(files.keys() | NAMES - {MANIFEST, NOTE}):
+        if name not in NAMES:
+            found.wrong("file", name[:80], f"the manifest names {name[:80]!r}, which the bundle lacks")
+        elif name not in files:
+            found.wrong("file", name, f"the manifest does not name {name}")
+        elif files[name] != sha256(bundle.files[name]).hexdigest():
             found.wrong("file", name, f"{name} is not the file the manifest names: its SHA-256 differs")
+
+
+def _check_manifest(bundle: Bundle, manifest: dict[str, Any], keys: list[Key], found: Findings) -> Head | None:
+    """The manifest's own signature: a signed note of the export's number and the manifest's SHA-256."""
+    try:
+        signed = opened(bundle.text(NOTE), keys)
+    except ValueError as error:
+        found.wrong("manifest", NOTE, f"the manifest's signature does not hold: {error}")
+        return None
+    if not signed.origin.endswith(f"/{EXPORT}"):
+        found.wrong("manifest", NOTE, f"'{signed.origin}' signed the manifest; that key is not one for exports")
+    if signed.root != sha256(bundle.files[MANIFEST]).digest():
+        found.wrong("manifest", MANIFEST, "the manifest is not the one that was signed: its SHA-256 differs")
+    if signed.size != manifest.get("number"):
+        message = f"the manifest is that of export {manifest.get('number')}; the one signed was export {signed.size}"
+        found.wrong("manifest", MANIFEST, message)
+    return signed
+
+
+def _check_origins(signed: list[Head | None], found: Findings) -> None:
+    names = {head.origin.rpartition("/")[0] for head in signed if head is not None}
+    if len(names) > 1:
+        message = f"manifest and checkpoints are those of several installations: {', '.join(sorted(names))}"
+        found.wrong("origin", NOTE, message)
 
 
 _NUMBER = {"events": "position", "receipts": "receipt"}
@@ -531,9 +573,15 @@ _STATUS = {
 FIGURES = (
     "assigned", "drafts", "open", "overdue_open", "done", "done_on_time_original", "done_on_time_current", "done_late",
     "done_undated", "ever_overdue", "extended", "carried_over", "suspended", "cancelled", "unfinished",
+    "reports_owed", "reports_on_time", "reports_late", "reports_missing", "reports_undated",
+    "explanations_owed", "explanations_open", "products_owed", "products_accepted", "milestones", "milestones_missed",
+    "commitments_owed", "commitments_signed",
+    "obligations_owed", "obligations_met", "obligations_late", "obligations_open", "obligations_overdue",
+    "obligations_waived",
     "warnings_raised", "warnings_open", "warnings_open_level_0", "warnings_open_level_1", "warnings_open_level_2",
     "warnings_open_level_3", "warnings_open_level_4",
 )  # fmt: skip
+OF_A_KIND = tuple(name for name in FIGURES if name.startswith("obligations_"))
 
 
 def _task(task: dict[str, Any], event: dict[str, Any]) -> None:
@@ -578,6 +626,37 @@ def _due(task: dict[str, Any], name: str, data: dict[str, Any]) -> None:
         task["was_overdue"] = False
 
 
+_DUTY_STATUS = {
+    "ObligationOpened": "open", "ObligationSubmitted": "submitted", "NothingToReportDeclared": "submitted",
+    "ObligationAccepted": "accepted", "ObligationReturned": "open", "ObligationConsolidated": "consolidated",
+    "ObligationForwarded": "forwarded", "ObligationWaived": "waived",
+}  # fmt: skip
+
+
+def _duty(duty: dict[str, Any], event: dict[str, Any]) -> None:
+    """Fold one event into what is counted of an obligation."""
+    name, data = _name(event), event["data"]
+    if name == "ObligationDeclared":
+        duty.clear()
+        duty |= {"kind": data["duty"]["kind"], "unit": data["duty"].get("unit"), "limit": _limit(data)}
+    elif name == "DueConfigured":
+        duty["limit"] = duty["limit"] or _limit(data)
+    elif name == "OwnerSet":
+        duty["unit"] = data["unit"]
+    elif name in ("ObligationSubmitted", "NothingToReportDeclared"):
+        duty["decides"] = _instant(data["decides_at"])
+    elif name.startswith("Deadline") and data["key"]["kind"] == "obligation_due" and name != "DeadlineApproached":
+        duty["missed"] = name == "DeadlinePassed"
+        if duty["missed"] or (name == "DeadlineMet" and data.get("after_passing")):
+            duty["was_missed"] = duty["missed"]
+    duty["status"] = _DUTY_STATUS.get(name, duty.get("status"))
+
+
+def _limit(data: dict[str, Any]) -> datetime | None:
+    limit = data.get("limit")
+    return _instant(limit["at"]) if limit else None
+
+
 def _warning(warning: dict[str, Any], event: dict[str, Any]) -> None:
     name, data = _name(event), event["data"]
     if name == "WarningRaised":
@@ -609,15 +688,64 @@ def _count_task(task: dict[str, Any]) -> Iterator[str]:
             yield name
 
 
+def _count_duty(duty: dict[str, Any]) -> Iterator[str]:
+    kind, status, limit = duty["kind"], duty["status"], duty["limit"]
+    accepted = status in ("accepted", "consolidated", "forwarded")
+    in_, missed = accepted or status == "submitted", duty.get("missed", False)
+    late = limit is not None and "decides" in duty and duty["decides"] >= limit
+    yield "obligations_owed"
+    if in_:
+        yield "obligations_late" if late else "obligations_met"
+    elif status == "waived":
+        yield "obligations_waived"
+    else:
+        yield "obligations_open"
+    if missed and not in_:
+        yield "obligations_overdue"
+    if kind in ("report", "ad_hoc_report"):
+        yield "reports_owed"
+        if in_:
+            yield "reports_late" if late else "reports_on_time"
+        elif missed:
+            yield "reports_missing"
+        if limit is None:
+            yield "reports_undated"
+    yield from _count_other(kind, duty, in_=in_, accepted=accepted)
+
+
+def _count_other(kind: str, duty: dict[str, Any], *, in_: bool, accepted: bool) -> Iterator[str]:
+    if kind == "explanation":
+        yield "explanations_owed"
+        if not in_ and duty["status"] != "waived":
+            yield "explanations_open"
+    elif kind in ("mandatory_product", "unit_plan", "register"):
+        yield "products_owed"
+        if accepted:
+            yield "products_accepted"
+    elif kind == "phase_milestone":
+        yield "milestones"
+        if duty.get("was_missed"):
+            yield "milestones_missed"
+    elif kind in ("commitment", "personal_plan"):
+        yield "commitments_owed"
+        if in_:
+            yield "commitments_signed"
+
+
 def figures(events: list[dict[str, Any]], unit: str | None = None) -> dict[str, Any]:
-    """The figures that follow from events, in all and by unit; of one unit only, if it is named."""
+    """The figures that follow from events, in all, by unit, and of obligations by kind; of one unit only, if it is named."""
     subjects: dict[str, dict[str, Any]] = {}
-    folds: dict[str, Callable[[dict[str, Any], dict[str, Any]], None]] = {"assignment": _task, "warning": _warning}
+    folds: dict[str, Callable[[dict[str, Any], dict[str, Any]], None]] = {
+        "assignment": _task,
+        "obligation": _duty,
+        "warning": _warning,
+    }
     for event in events:
         kind = event["subject"].split("/", 1)[0]
         if kind in folds:
             folds[kind](subjects.setdefault(event["subject"], {}), event)
     units: dict[str, Counter[str]] = {}
+    kinds: dict[str, Counter[str]] = {}
     for stream, subject in subjects.items():
         own = subject.get("unit") or "-"
         if unit is not None and own != unit:
@@ -628,13 +756,36 @@ def figures(events: list[dict[str, Any]], unit: str | None = None) -> dict[str, 
             counted["assigned"] = counted.pop("assigned_", 0)
             row.update(counted)
             continue
+        if stream.startswith("obligation/"):
+            found = list(_count_duty(subject))
+            row.update(found)
+            kinds.setdefault(subject["kind"], Counter()).update(found)
+            continue
         row["warnings_raised"] += 1
         if subject.get("open"):
             row["warnings_open"] += 1
             row[f"warnings_open_level_{min(subject['level'], 4)}"] += 1
     rows = {name: {figure: row[figure] for figure in FIGURES} for name, row in sorted(units.items())}
     total = {figure: sum(row[figure] for row in rows.values()) for figure in FIGURES}
-    return {"total": total, "units": rows}
+    by_kind = {kind: {figure: row[figure] for figure in OF_A_KIND} for kind, row in sorted(kinds.items())}
+    return {"total": total, "units": rows, "kinds": by_kind}
+
+
+Places = dict[tuple[str, str], dict[str, Any]]
+"""Rows of figures by what they are of: (unit, its code; empty for all), (kind, an obligation's kind)."""
+
+
+def _places(found: dict[str, Any]) -> Places:
+    def rows(name: str) -> dict[str, Any]:
+        group = found.get(name)
+        return {key: row for key, row in group.items() if isinstance(row, dict)} if isinstance(group, dict) else {}
+
+    total = found.get("total")
+    return {
+        ("unit", ""): total if isinstance(total, dict) else {},
+        **{("unit", name): row for name, row in rows("units").items()},
+        **{("kind", name): row for name, row in rows("kinds").items()},
+    }
 
 
 def definitions(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -661,7 +812,7 @@ def definitions(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [latest[place] for place in sorted(latest)]
 
 
-_CELL = re.compile(r'<td data-unit="([^"]*)" data-figure="([a-z_0-9]+)">([^<]*)</td>')
+_CELL = re.compile(r'<td data-(unit|kind)="([^"]*)" data-figure="([a-z_0-9]+)">([^<]*)</td>')
 _ROW = re.compile(r"<li\b.*?</li>", re.DOTALL)
 
 
@@ -700,14 +851,15 @@ def _check_figures(
     if bundle.json("definitions.json") != defined:
         found.wrong("definitions", "definitions.json", "these are not the definitions in force by the events")
     dossier = bundle.text("dossier.html")
-    cells = _CELL.findall(dossier)
-    for place, figure, text in cells:
-        row = made["total"] if place == "" else made["units"].get(html.unescape(place), {})
-        if str(row.get(figure)) != text.strip():
-            message = f"the dossier says {figure} = {text} for {place or 'all'}; the events give {row.get(figure)}"
+    cells = [(of, html.unescape(name), figure, text) for of, name, figure, text in _CELL.findall(dossier)]
+    places = _places(made)
+    for of, name, figure, text in cells:
+        right = places.get((of, name), {}).get(figure)
+        if str(right) != text.strip():
+            message = f"the dossier says {figure} = {text} for {name or 'all'}; the events give {right}"
             found.wrong("dossier", "dossier.html", message)
-    wanted = {("", figure) for figure in FIGURES} | {(name, figure) for name in made["units"] for figure in FIGURES}
-    if lost := wanted - {(html.unescape(place), figure) for place, figure, _ in cells}:
+    wanted = {(*place, figure) for place, row in places.items() for figure in row}
+    if lost := wanted - {cell[:3] for cell in cells}:
         found.wrong("dossier", "dossier.html", f"the dossier leaves out {len(lost)} figures, {min(lost)} among them")
     _check_lines(dossier, events, found)
     found.checked["figures"] = len(cells)
@@ -727,19 +879,18 @@ def _check_lines(dossier: str, events: list[dict[str, Any]], found: Findings) ->
 
 
 def _compare_figures(made: dict[str, Any], stated: dict[str, Any], found: Findings) -> None:
-    if made == {"total": stated.get("total"), "units": stated.get("units")}:
+    if made == {group: stated.get(group) for group in made}:
         return
-    places = {"": (made["total"], stated.get("total"))}
-    units = stated.get("units")
-    units = units if isinstance(units, dict) else {}
-    places |= {name: (made["units"].get(name), units.get(name)) for name in {*made["units"], *units}}
-    for name, (mine, theirs) in sorted(places.items()):
-        for figure in FIGURES:
-            a = (mine or {}).get(figure)
-            b = theirs.get(figure) if isinstance(theirs, dict) else None
-            if a != b:
-                message = f"figures.json says {figure} = {b} for {name or 'all'}; the events give {a}"
+    mine, theirs = _places(made), _places(stated)
+    before = len(found.problems)
+    for place in sorted(mine.keys() | theirs.keys()):
+        a, b = mine.get(place, {}), theirs.get(place, {})
+        for figure in sorted(a.keys() | b.keys()):
+            if a.get(figure) != b.get(figure):
+                message = f"figures.json says {figure} = {b.get(figure)} for {place[1] or 'all'}; the events give {a.get(figure)}"
                 found.wrong("figures", "figures.json", message)
+    if len(found.problems) == before:
+        found.wrong("figures", "figures.json", "figures.json does not have the form of the figures")
 
 
 # ---- the program -----------------------------------------------------------------------------------------------------------
@@ -791,10 +942,11 @@ def _say(found: Findings) -> None:
     checked = found.checked
     for log, head in checked.get("checkpoints", {}).items():
         print(f"signed {log}: {head['size']} by {head['origin']}")
-    print(
-        f"export {checked.get('export')}: {checked['events']} events in {checked['streams']} streams, {checked['receipts']} "
-        f"receipts, {checked['acts']} acts, {checked.get('figures', 0)} figures of the dossier"
-    )
+    if checked:
+        print(
+            f"export {checked.get('export')}: {checked['events']} events in {checked['streams']} streams, {checked['receipts']} "
+            f"receipts, {checked['acts']} acts, {checked.get('figures', 0)} figures of the dossier"
+        )
     print(
         f"{len(found.problems)} problems"
         if found.problems

@@ -41,6 +41,14 @@ class AuditSettings(BaseSettings):
         return Signer.read(self.key)
 
 
+def signer_of(data: Path | None) -> Signer:
+    """The key in use, for a command: that of the environment, else of a data folder. Raises AuditKeyMissing or NoteInvalid."""
+    settings = AuditSettings()
+    if settings.key is None and data is not None and (data / KEY).exists():
+        return Signer.read(data / KEY)
+    return settings.signer()
+
+
 def prepare(data: Path) -> None:
     """Give an installation on embedded engines a key and a folder of its own below its data, unless it has them.
 

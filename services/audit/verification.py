@@ -4,28 +4,40 @@ The checkpoints come from outside the database: the audit folder, stream CHECKPO
 database itself holds of its checkpoints is compared with them, and trusted for nothing.
 """
 
+import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
 from multiprocessing import get_context
 from typing import Any
 
 import psycopg
 from psycopg import Cursor
 
-from services.audit import store
-from services.audit.leaves import LOGS
 from services.audit.merkle import CompactRange
 from services.audit.notes import Checkpoint, NoteInvalid, Verifier, opened_checkpoint
-from services.audit.rows import MOST_PROBLEMS, Problem, Stretch, check_stretch, first_difference, leaf_hashes
+from services.audit.rows import (
+    MOST_PROBLEMS,
+    Problem,
+    Stretch,
+    check_part,
+    check_stretch,
+    connect,
+    first_difference,
+    leaf_hashes,
+)
 from services.audit.tiles import HASH, WIDTH
+from services.eventlog import trees
+from services.eventlog.reading import EVENTS, LOGS, count_of, head_of
 
-STRETCH = 1 << 14
-ALONE = 1 << 19
+STRETCH = 1 << 11
+ALONE = 1 << 18
 """Up to so many rows one process does it all: starting others would take longer."""
+MOST_WORKERS = 4
+"""More keep PostgreSQL busier than themselves."""
 MOST_SIZES = 4096
 DATABASE = "database"
 Progress = Callable[[int, int], None]
@@ -60,7 +72,10 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """For scripts."""
-        total = sum(self.rows.values())
+        rates = {
+            name: round(rows / self.seconds) if self.seconds else None
+            for name, rows in (("rows", sum(self.rows.values())), ("events", self.rows.get(EVENTS, 0)))
+        }
         return {
             "clean": self.clean,
             "problems": [problem._asdict() for problem in self.problems],
@@ -68,7 +83,8 @@ class Report:
             "covered": self.covered,
             "checkpoints": self.checkpoints,
             "seconds": round(self.seconds, 3),
-            "rows_per_second": round(total / self.seconds) if self.seconds else None,
+            "rows_per_second": rates["rows"],
+            "events_per_second": rates["events"],  # though the receipts took their share of the time
         }
 
 
@@ -89,18 +105,22 @@ def verify(
     *,
     tiles: LeafTiles | None = None,
     progress: Progress = lambda done, total: None,
-    processes: int = 2,
+    workers: int | None = None,
 ) -> Report:
-    """Check both logs. `tiles`: a copy of the trees outside the database, to name the row when a root differs."""
+    """Check both logs. `tiles`: a copy of the trees outside the database, to name the row when a root differs.
+
+    `workers`: processes, this one included; by default one a core and at most MOST_WORKERS. A small log needs one.
+    """
     began, report = time.monotonic(), Report()
     with reading(dsn) as cursor:
-        heads = {log: store.head(cursor, log) for log in LOGS}
+        heads = {log: head_of(cursor, log) for log in LOGS}
         total = sum(heads.values())
-        with _stretches(dsn, cursor, processes if total > ALONE else 1) as check:
+        workers = workers or min(os.cpu_count() or 1, MOST_WORKERS)
+        with _stretches(dsn, cursor, workers if total > ALONE else 1) as check:
             done = 0
             for log in LOGS:
                 own = [
-                    Published(log, DATABASE, found.note) for found in store.checkpoints(cursor, log, newest=MOST_SIZES)
+                    Published(log, DATABASE, found.note) for found in trees.checkpoints(cursor, log, newest=MOST_SIZES)
                 ]
                 wanted = _checkpoints(log, [*(one for one in published if one.log == log), *own], verifiers, report)
 
@@ -114,7 +134,9 @@ def verify(
     return report
 
 
-Check = Callable[[str, list[tuple[int, int, list[int]]]], Iterable[Stretch]]
+Part = tuple[int, int, list[int]]
+"""First and last position of a stretch, and the sizes whose last leaf lies in it."""
+Check = Callable[[str, list[Part]], Iterable[Stretch]]
 
 
 def check_log(
@@ -139,7 +161,7 @@ def check_log(
             f"log.{log} ends at {head}; a checkpoint was signed at {covered}: rows {head + 1} to {covered} are gone"
         )
         problems.append(Problem(log, head + 1, "truncated", message))
-    if (rows := store.count(cursor, log)) != head:
+    if (rows := count_of(cursor, log)) != head:
         problems.append(Problem(log, None, "count", f"log.{log} has {rows} rows up to position {head}"))
         head = min(head, max(rows, covered))  # a position far out must not make this read for ever
     sizes = sorted({size for size in wanted if size <= head} | {head}) if head else []
@@ -169,8 +191,7 @@ def _telling(problem: Problem) -> tuple[int, bool]:
     return (problem.position if problem.position is not None else 2**62, problem.rule == "root")
 
 
-def _plan(head: int, sizes: Sequence[int]) -> list[tuple[int, int, list[int]]]:
-    """Stretches of the log, each with the sizes whose last leaf lies in it."""
+def _plan(head: int, sizes: Sequence[int]) -> list[Part]:
     by_stretch: dict[int, list[int]] = {}
     for size in sizes:
         by_stretch.setdefault((size - 1) // STRETCH, []).append(size)
@@ -259,7 +280,7 @@ def _upper_tiles(cursor: Cursor[Any], log: str, roots: Sequence[bytes]) -> list[
             for root in row[place : place + WIDTH]:
                 tree.append(root)
             above.append((b"".join(row[place : place + WIDTH]), tree.root()))
-        for index, hashes, root in store.level_tiles(cursor, log, level, 0, len(above)):
+        for index, hashes, root in trees.level_tiles(cursor, log, level, 0, len(above)):
             if (hashes, root) != above[index]:
                 at = index * WIDTH ** (level + 1) + 1
                 found.append(
@@ -270,31 +291,28 @@ def _upper_tiles(cursor: Cursor[Any], log: str, roots: Sequence[bytes]) -> list[
 
 
 @contextmanager
-def _stretches(dsn: str, cursor: Cursor[Any], processes: int) -> Iterator[Check]:
-    """How stretches are checked: here, or by other processes, a few ahead."""
-    if processes < 2:
+def _stretches(dsn: str, cursor: Cursor[Any], workers: int) -> Iterator[Check]:
+    """How stretches are checked: here, and by other processes at the same time.
+
+    Each gives only the roots of its tiles, which are put together here in order. Others get work once one of them has started,
+    which takes as long as a quarter of a million rows; what they work on is not waited for while there is something left to do.
+    """
+    if workers < 2:
         yield lambda log, plan: (check_stretch(cursor, log, *part) for part in plan)
         return
-    with ProcessPoolExecutor(processes, get_context("spawn"), _connect, (dsn,)) as pool:
+    others = workers - 1
+    with ProcessPoolExecutor(others, get_context("spawn"), connect, (dsn,)) as pool:
+        started = pool.submit(bool)
 
-        def check(log: str, plan: list[tuple[int, int, list[int]]]) -> Iterator[Stretch]:
-            parts = iter(plan)
-            ahead: list[Future[Stretch]] = [pool.submit(_check, log, *part) for part in islice(parts, processes * 2)]
-            while ahead:
-                yield ahead.pop(0).result()
-                ahead += [pool.submit(_check, log, *part) for part in islice(parts, 1)]
+        def check(log: str, plan: list[Part]) -> Iterator[Stretch]:
+            parts, found = deque(plan), deque[Future[Stretch]]()
+            while parts or found:
+                while parts and started.done() and sum(not one.done() for one in found) < 2 * others:
+                    found.append(pool.submit(check_part, log, *parts.popleft()))
+                if parts and not (found and found[0].done()):
+                    found.append(Future())
+                    found[-1].set_result(check_stretch(cursor, log, *parts.popleft()))
+                else:
+                    yield found.popleft().result()
 
         yield check
-
-
-_connections: list[psycopg.Connection[Any]] = []
-
-
-def _connect(dsn: str) -> None:
-    options = "-c role=sauro_app -c timezone=UTC -c datestyle=ISO"
-    _connections.append(psycopg.connect(dsn, options=options, autocommit=True))
-
-
-def _check(log: str, first: int, last: int, sizes: list[int]) -> Stretch:
-    with _connections[0].cursor() as cursor:
-        return check_stretch(cursor, log, first, last, sizes)

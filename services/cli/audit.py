@@ -32,9 +32,8 @@ def new_key(
     file: Annotated[Path, typer.Argument(help="Where to keep the private key; must not exist.")],
     name: Annotated[str, typer.Option(help="Name of this installation, such as sauro.example.vn.")] = "sauro.local",
 ) -> None:
-    """Make a key that signs checkpoints (mode 0600), and print its public keys: give those to reviewers."""
-    from services.audit.leaves import LOGS
-    from services.audit.notes import NoteInvalid, Signer
+    """Make a key that signs checkpoints and exports (mode 0600), and print its public keys: give those to reviewers."""
+    from services.audit.notes import SIGNED, NoteInvalid, Signer
 
     try:
         signer = Signer.generate(name)
@@ -43,16 +42,16 @@ def new_key(
         raise CommandFailed(f"{file} exists already; a key is never written over") from None
     except (NoteInvalid, OSError) as error:
         raise CommandFailed(str(error)) from None
-    typer.echo("\n".join(signer.for_log(log).verifier().vkey for log in LOGS))
+    typer.echo("\n".join(signer.for_log(log).verifier().vkey for log in SIGNED))
 
 
 @app.command()
 def keys(data: DataOption = None) -> None:
-    """Print the public keys that signed checkpoints, one a line: what --key takes."""
-    from services.audit import store
+    """Print the public keys that sign checkpoints and exports, one a line: what --key takes."""
+    from services.eventlog import trees
 
     with opened_store(data) as opened, opened.recorder.reading() as cursor:
-        typer.echo("\n".join(vkey for vkey, _, _ in store.keys(cursor)))
+        typer.echo("\n".join(vkey for vkey, _, _ in trees.keys(cursor)))
 
 
 @app.command()
@@ -62,11 +61,11 @@ def checkpoint(
     data: DataOption = None,
 ) -> None:
     """Print the last signed checkpoint; keep it: whoever has it can tell later whether the log before it was changed."""
-    from services.audit import store
+    from services.eventlog import trees
 
     with opened_store(data) as opened, opened.recorder.reading() as cursor:
         after = 0 if size is None else size - 1
-        found = store.checkpoints(cursor, _log(log), after=after, up_to=size, newest=1)
+        found = trees.checkpoints(cursor, _log(log), after=after, up_to=size, newest=1)
     if not found:
         raise CommandFailed(f"no checkpoint of the {log}{'' if size is None else f' of size {size}'}; does audit run?")
     typer.echo(found[0].note, nl=False)
@@ -115,11 +114,15 @@ def export(  # noqa: PLR0917 - options of a command line
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a numbered bundle: events as stored, receipts, proofs, keys, definitions, figures, a dossier. Check: sauro-verify."""
+    """Write a numbered bundle: events as stored, receipts, proofs, keys, definitions, figures, a dossier. Check: sauro-verify.
+
+    The manifest is signed with the installation's key: SAURO_AUDIT_KEY, or that of the data folder.
+    """
     from services.audit.export import Exported, NothingToExport, Request, Scope
     from services.audit.export import export as make
     from services.audit.notes import NoteInvalid
     from services.audit.sauro_verify import verify as check
+    from services.audit.settings import AuditKeyMissing, signer_of
     from services.clock import SystemClock
 
     scopes = [Scope("programme", programme or ""), Scope("unit", unit or ""), Scope("assignment", assignment or "")]
@@ -131,8 +134,9 @@ def export(  # noqa: PLR0917 - options of a command line
     request = Request(named[0], by.strip(), reason.strip(), SystemClock().now())
     with opened_store(data) as opened:
         try:
-            made: Exported = make(opened, request, output, [file.read_text(encoding="utf-8") for file in since or ()])
-        except (NothingToExport, NoteInvalid, LookupError, OSError) as error:
+            kept = [file.read_text(encoding="utf-8") for file in since or ()]
+            made: Exported = make(opened, request, output, signer_of(data or located(data).data), kept)
+        except (NothingToExport, AuditKeyMissing, NoteInvalid, LookupError, OSError) as error:
             raise CommandFailed(str(error)) from None
     try:
         on_record(data, "export", f"export {made.number}: {named[0].code}", made.sizes["events"], by, reason)
@@ -160,6 +164,9 @@ def verify(
         list[Path] | None, typer.Option("--checkpoint", help="A checkpoint somebody kept; may be repeated.")
     ] = None,
     key: KeyOption = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that check a large log; by default one a core, at most four.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check every row and column of the live logs against checkpoints kept outside the database; exit 1 if any differs."""
@@ -180,7 +187,7 @@ def verify(
     assert settings.postgres is not None
     with _bar(shown=not as_json) as progress:
         tiles = folder_tiles(folder) if folder else None
-        report = check(settings.postgres, published, verifiers, tiles=tiles, progress=progress)
+        report = check(settings.postgres, published, verifiers, tiles=tiles, progress=progress, workers=workers)
     typer.echo(json.dumps(report.as_json(), indent=2) if as_json else _said(report, published, pinned=key is not None))
     if not report.clean:
         raise typer.Exit(1)
@@ -205,15 +212,15 @@ async def _from_stream(nats: str, prefix: str) -> "list[Published]":
 
 def _verifiers(key: str | None, folder: Path | None, data: Path | None) -> "list[Verifier]":
     """The keys to trust: those given, else those of the folder, else (with nothing better) those of the database."""
-    from services.audit import store
     from services.audit.collecting import keys_from
+    from services.eventlog import trees
 
     if key is not None:
         return keys_from(key if "+" in key else Path(key).read_text(encoding="utf-8"))
     if folder is not None and (folder / "keys").exists():
         return keys_from((folder / "keys").read_text(encoding="utf-8"))
     with opened_store(data) as opened, opened.recorder.reading() as cursor:
-        return keys_from("\n".join(vkey for vkey, _, _ in store.keys(cursor)))
+        return keys_from("\n".join(vkey for vkey, _, _ in trees.keys(cursor)))
 
 
 @contextmanager
@@ -237,6 +244,7 @@ def _said(report: "Report", published: "Sequence[Published]", *, pinned: bool) -
     lines.append(f"held against: {', '.join(places) or 'nothing outside the database: this proves little'}")
     if not pinned:
         lines.append("the keys are the installation's own; give those you trust with --key")
-    lines.append(f"{figures['rows_per_second']} rows/s, {figures['seconds']} s")
+    speed = f"{figures['rows_per_second']} rows/s ({figures['events_per_second']} events/s with their receipts)"
+    lines.append(f"{speed}, {figures['seconds']} s")
     lines.append("all rows are as they were signed" if report.clean else f"first: {report.problems[0].message}")
     return "\n".join(lines)

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from services.cli.common import CommandFailed, DataOption, JsonOption, located, opened_store
+from services.cli.moments import TimeOption, check_known, instant, past
 
 if TYPE_CHECKING:
     from contracts.access import Act
+    from projections.past import Axis
     from services.audit.access import Access
     from services.audit.readings import Read, Readings
 
@@ -37,6 +39,8 @@ def history(  # noqa: PLR0917 - each is an option
     late: Annotated[bool, typer.Option("--late", help="Late, back-dated and belatedly moved entries.")] = False,
     programme: ProgrammeOption = None,
     limit: Annotated[int, typer.Option(help="At most so many late entries or readings.", min=1)] = 1000,
+    as_of: Annotated[str | None, typer.Option("--as-of", help="As of this moment, RFC 3339 with offset.")] = None,
+    time: TimeOption = "recorded",
     lang: LangOption = "vi",
     by: ByOption = None,
     reason: ReasonOption = None,
@@ -60,10 +64,14 @@ def history(  # noqa: PLR0917 - each is an option
     ]
     if len(asked) != 1:
         raise typer.BadParameter("name one thing to read: SUBJECT, --causes, --effects or --late")
+    if programme is not None and not (late or subject == "access"):
+        raise typer.BadParameter("--programme goes with --late and with 'access'", param_hint="--programme")
+    at = None if as_of is None else instant(as_of, "--as-of")
     language: Language = "vi" if lang == "vi" else "en"
     show = Printer(language, typer.echo)
 
     def read(readings: "Readings") -> "tuple[Read, Callable[[Any], None]]":
+        check_known(readings.cursor, programme)
         if late:
             return readings.late(programme, 0, limit, language), show.late
         if subject == "access":
@@ -74,7 +82,7 @@ def history(  # noqa: PLR0917 - each is an option
             return readings.causes(causes, language), show.chain
         return readings.effects(str(effects), language), show.tree
 
-    told, print_it = _answered(read, data, by, reason)
+    told, print_it = _answered(read, data, by, reason, at, time)
     if as_json:
         typer.echo(json.dumps(told, ensure_ascii=False))
     else:
@@ -119,23 +127,27 @@ def _answered(
     data: Path | None,
     by: str | None,
     reason: str | None,
+    as_of: datetime | None = None,
+    time: "Axis" = "recorded",
 ) -> tuple[Any, Callable[[Any], None]]:
     """What was read from one snapshot, and how to print it, once it is on record."""
-    from projections.queries import begin_snapshot
     from projections.scope import EVERYTHING
     from services.audit.access import Access, NotRecorded, checked_reader, checked_reason
     from services.audit.readings import Ambiguous, NothingThere, Readings
 
     try:
         by, reason = checked_reader(by), checked_reason(reason)
-        with opened_store(data) as store, store.recorder.transaction() as cursor:
-            begin_snapshot(cursor)
+        with opened_store(data) as store, past(store, as_of, time, of_log=True) as (cursor, _):
             head = store.recorder.head().position
             found, print_it = read(Readings(cursor, EVERYTHING, store.registry))
         at, owner = datetime.now(UTC), (found.organisation, found.programme)
-        asyncio.run(put_on_record(data, Access(found.act, "cli", found.about, head, at, *owner, by, reason)))
+        asyncio.run(put_on_record(data, Access(found.act, "cli", found.about, head, at, *owner, by, reason, as_of)))
     except NothingThere as error:
-        raise CommandFailed(f"there is no such thing: {error}") from None
+        then = f" as of {as_of.isoformat()} (time={time})" if as_of else ""
+        raise CommandFailed(
+            f"{error} is not known{then}; a subject is a stream (assignment/PROGRAMME/CODE), PROGRAMME/CODE or a code,"
+            " an event a position or an id"
+        ) from None
     except (ValueError, Ambiguous, NotRecorded) as error:
         raise CommandFailed(str(error)) from None
     return found.answer, print_it

@@ -1,19 +1,16 @@
 """`sauro replay` and `sauro diff`: figures and tasks as of a past moment, and what changed between two."""
 
-from collections.abc import Iterable
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any
 
 import typer
 
 from services.cli.common import CommandFailed, DataOption, JsonOption, opened_store
 from services.cli.history import ByOption, ReasonOption, on_record
+from services.cli.moments import TimeOption, check_known, instant, past
 
 Code = Annotated[str | None, typer.Option(help="Only this programme.")]
-TimeOption = Annotated[
-    Literal["recorded", "occurred"],
-    typer.Option(help="recorded: what was known then; occurred: what was true then with all that is known now."),
-]
 _SHOWN = (
     "assigned",
     "open",
@@ -47,6 +44,8 @@ _MORE = {
     "on_time_rate": "Tỷ lệ đúng hạn",
     "on_time_rate_current": "Tỷ lệ đúng hạn (hạn hiện hành)",
 }
+_NAMED = 10
+"""So many events are named beside a figure; JSON has all."""
 _VIEWS = {"department_scorecard": "Theo đơn vị", "phase_scorecard": "Theo giai đoạn"}
 _KEYS = {"programme": "Chương trình", "unit": "Đơn vị", "phase": "Giai đoạn"}
 
@@ -66,24 +65,27 @@ def replay(  # noqa: PLR0917 - each is an option
     from projections.queries_scorecards import view_rows
     from projections.queries_work import assignment as task_row
     from projections.scope import EVERYTHING
-    from services.audit.replay import NotYet, reading_at
-    from services.clock import SystemClock
 
-    at = _instant(as_of, "--as-of")
-    try:
-        with opened_store(data) as store, reading_at(store, SystemClock(), at, time) as (cursor, moment):
-            found: dict[str, Any] = {"as_of": at, "time": time, "position": moment.position}
-            if assignment is not None:
-                of, _, code = assignment.partition("/")
-                row = task_row(cursor, EVERYTHING, of, code)
-                if row is None:
-                    raise CommandFailed(f"assignment {assignment} was not known at {as_of} (time={time})")
-                found["assignment"] = row
-            else:
-                views = store.registry.views
-                found["scorecards"] = {view.name: view_rows(cursor, view, programme, unit) for view in views}
-    except NotYet as error:
-        raise CommandFailed(str(error)) from None
+    at = instant(as_of, "--as-of")
+    of, _, code = (assignment or "").partition("/")
+    if assignment is not None and (programme or unit):
+        raise CommandFailed("--assignment names one task; leave --programme and --unit out")
+    if assignment is not None and not (of and code):
+        raise CommandFailed(f"--assignment '{assignment}' is no task; write PROGRAMME/CODE, such as SVHTTDL-TD500/T-01")
+    with opened_store(data) as store, past(store, at, time) as (cursor, moment):
+        assert moment is not None
+        found: dict[str, Any] = {"as_of": at, "time": time, "position": moment.position}
+        check_known(cursor, of or programme, unit)
+        if assignment is not None:
+            row = task_row(cursor, EVERYTHING, of, code)
+            if row is None:
+                raise CommandFailed(
+                    f"no assignment '{assignment}' was known then; when it began, says: sauro history {assignment}"
+                )
+            found["assignment"] = row
+        else:
+            views = store.registry.views
+            found["scorecards"] = {view.name: view_rows(cursor, view, programme, unit) for view in views}
     about = assignment or unit or programme or "all scorecards"
     on_record(data, "replay", f"{about}, {time}", moment.position, by, reason, programme=programme, as_of=at)
     if as_json:
@@ -97,51 +99,61 @@ def replay(  # noqa: PLR0917 - each is an option
 def diff(
     start: Annotated[str, typer.Option("--from", help="The earlier moment, RFC 3339 with offset.")],
     end: Annotated[str, typer.Option("--to", help="The later moment, RFC 3339 with offset.")],
+    time: TimeOption = "recorded",
     programme: Code = None,
     by: ByOption = None,
     reason: ReasonOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """What changed between two moments, figure by figure, with the events; and what was reported then and has moved since."""
-    from rich.console import Console
+    """What changed between two moments, figure by figure, with the events.
 
+    Then what was reported at either moment and has moved since: both values.
+    """
     from services.audit.diff import difference
-    from services.audit.replay import NotYet, reading_at
-    from services.clock import SystemClock
 
-    first, last = _instant(start, "--from"), _instant(end, "--to")
+    first, last = instant(start, "--from"), instant(end, "--to")
     if first > last:
-        raise CommandFailed("--from lies after --to; give the earlier moment first")
-    try:
-        with (
-            opened_store(data) as store,
-            reading_at(store, SystemClock(), last, "recorded") as (cursor, moment),
-            Console(stderr=True).status("so sánh …"),
-        ):
-            found = difference(store, cursor, first, last, programme)
-    except NotYet as error:
-        raise CommandFailed(str(error)) from None
-    about = f"{programme or 'all scorecards'} from {start} to {end}"
+        raise CommandFailed(f"--from {start} lies after --to {end}; give the earlier moment first")
+    with opened_store(data) as store:
+        with past(store, first, time):
+            pass  # it must be one that can be asked for, too
+        with past(store, last, time) as (cursor, moment), _shown() as progress:
+            assert moment is not None
+            check_known(cursor, programme)
+            found = difference(store, cursor, first, last, programme, progress, axis=time)
+    about = f"{programme or 'all scorecards'} from {start} to {end}, {time}"
     on_record(data, "diff", about, moment.position, by, reason, programme=programme, as_of=last)
     if as_json:
         typer.echo(_json(found.document()))
         return
     events = {at: f"{at} {row['type']} {row['stream']}" for at, row in found.events.items()}
-    told = [(one, "\n".join(events[at] for at in one.events)) for one in found.changed]
-    _show_changes(f"Thay đổi từ {start} đến {end}", ("Trước", "Sau", "Sự kiện"), told)
-    title = f"Đã báo cáo tại {start}, nay biết khác"
-    _show_changes(title, ("Đã báo cáo", "Nay biết", ""), [(one, "") for one in found.moved])
+    told = [(one, (_number(one.before), _number(one.after), _listed(one.events, events))) for one in found.changed]
+    axis = "điều đã biết" if time == "recorded" else "điều đã xảy ra, theo mọi điều nay biết"
+    _show_changes(f"Thay đổi từ {start} đến {end} ({axis})", ("Trước", "Sau", "Sự kiện"), told)
+    for text, at in dict.fromkeys(((start, first), (end, last))):
+        moved = [(one, (_number(one.reported), _number(one.now_known))) for one in found.moved if one.as_of == at]
+        _show_changes(f"Đã báo cáo tại {text}, nay biết khác", ("Đã báo cáo", "Nay biết"), moved)
 
 
-def _instant(text: str, option: str) -> datetime:
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        instant = None
-    if instant is None or instant.tzinfo is None:
-        raise CommandFailed(f"{option} '{text}' is no instant with its offset, such as 2026-06-05T08:00:00+07:00")
-    return instant
+def _listed(positions: Sequence[int], events: Mapping[int, str]) -> str:
+    """The first events by name, of the others how many there are."""
+    more = len(positions) - _NAMED
+    rest = [f"… và {more} sự kiện khác (--json có đủ)"] if more > 0 else []
+    return "\n".join([*(events[at] for at in positions[:_NAMED]), *rest])
+
+
+@contextmanager
+def _shown() -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on standard error, where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("so sánh"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, transient=True, console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("", total=None)
+        yield lambda done, total: progress.update(bar, completed=done, total=total)
 
 
 def _json(found: Any) -> str:
@@ -215,14 +227,12 @@ def _show_task(found: dict[str, Any]) -> None:
     Console().print(table)
 
 
-def _show_changes(title: str, columns: tuple[str, str, str], told: Iterable[tuple[Any, str]]) -> None:
+def _show_changes(title: str, columns: Iterable[str], told: Iterable[tuple[Any, Iterable[str]]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table("Bảng", "Của", "Chỉ tiêu", *columns, title=title)
-    for one, events in told:
+    for one, values in told:
         of = " / ".join(str(value) for value in one.key.values())
-        table.add_row(
-            _VIEWS.get(one.view, one.view), of, _label(one.figure), _number(one.before), _number(one.after), events
-        )
+        table.add_row(_VIEWS.get(one.view, one.view), of, _label(one.figure), *values)
     Console().print(table)

@@ -18,10 +18,11 @@ from services.bus import STREAMS, Names, StreamSpec
 
 Json = dict[str, Any]
 NAMES = Names()
-CLOUD_EVENT, BATCH, BYTES = (
+CLOUD_EVENT, BATCH, BYTES, TEXT = (
     "application/cloudevents+json",
     "application/cloudevents-batch+json",
     "application/octet-stream",
+    "text/plain; charset=utf-8",
 )
 _REFERENCE = "#/components/schemas/{model}"
 _CODE, _SOURCE = "[A-Z0-9-]{1,40}", "[A-Za-z0-9-]{1,40}"
@@ -31,6 +32,7 @@ _PARAMETERS = {
     "aggregate": "the aggregate the event belongs to",
     "name": "the event's name without version",
     "post": f"the post a notice is for, {_CODE}",
+    "log": "which log: events or receipts",
 }
 _ADDRESSES = {
     "COMMANDS": NAMES.command("{source}", "{programme}"),
@@ -38,6 +40,7 @@ _ADDRESSES = {
     "EVENTS": NAMES.event("{programme}", "{aggregate}", "{name}"),
     "NOTICES": NAMES.notice("{programme}", "{post}"),
     "DEADLETTERS": NAMES.dead_letter("{source}"),
+    "CHECKPOINTS": NAMES.checkpoint("{log}"),
 }
 
 
@@ -49,6 +52,7 @@ def asyncapi(registry: ContractRegistry) -> Json:
         "RECEIPTS": {"sauro.receipt.v1.batch": _batch()},
         "NOTICES": {"sauro.notice.v1": _notice()},
         "DEADLETTERS": {"deadletter": _dead_letter()},
+        "CHECKPOINTS": {"checkpoint": _checkpoint()},
     }
     return {
         "asyncapi": "3.0.0",
@@ -108,6 +112,9 @@ def _operations() -> Json:
         "receiveEvent": _operation("receive", "EVENTS", "The warning service hears deadline and warning events."),
         "sendNotice": _operation("send", "NOTICES", "The warning service tells each post a warning names."),
         "sendDeadLetter": _operation("send", "DEADLETTERS", "Intake puts aside what nobody can read, with the reason."),
+        "sendCheckpoint": _operation(
+            "send", "CHECKPOINTS", "The audit publishes each head it signed; keep them elsewhere."
+        ),
     }
 
 
@@ -165,6 +172,18 @@ def _dead_letter() -> Json:
         "contentType": BYTES,
         "headers": {"type": "object", "properties": properties, "required": sorted(properties)},
         "payload": {"description": "the bytes as they came; nothing is promised of them"},
+    }
+
+
+def _checkpoint() -> Json:
+    headers = {"Nats-Msg-Id": {"type": "string", "description": "the checkpoint's origin and size"}}
+    return {
+        "name": "checkpoint",
+        "title": "Checkpoint",
+        "summary": "The signed head of a log's Merkle tree, a C2SP signed note: origin, size, root, and who signed.",
+        "contentType": TEXT,
+        "headers": {"type": "object", "properties": headers, "required": sorted(headers)},
+        "payload": {"type": "string", "description": "C2SP tlog-checkpoint, signed with Ed25519"},
     }
 
 

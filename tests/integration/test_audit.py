@@ -11,7 +11,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import AsyncIterator, Callable
-from datetime import timedelta
+from datetime import date, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -20,33 +20,46 @@ import orjson
 import psycopg
 import pytest
 from eventsourcing.persistence import IntegrityError
+from nats.js.errors import APIError
 from typer.testing import CliRunner
 
-from contracts.assignment import AcknowledgeAssignment, Evidence, SignOffCompletion, StartWork, SubmitResult
+from contracts.assignment import AcknowledgeAssignment, Due, Evidence, SignOffCompletion, StartWork, SubmitResult
+from contracts.obligation import (
+    AcceptObligation,
+    DeclareObligation,
+    Duty,
+    ObligationKind,
+    ReturnObligation,
+    SubmitObligation,
+    WaiveObligation,
+)
 from contracts.organisation import RevokeAuthority
 from services.api.app import create_app
 from services.audit import merkle, publishing, sauro_verify
-from services.audit import store as audit
 from services.audit.app import begin
 from services.audit.export import Exported, NothingToExport, Request, Scope, export
 from services.audit.follower import Follower
-from services.audit.leaves import EVENTS, LOGS, RECEIPTS
+from services.audit.leaves import LEAVES
 from services.audit.merkle import CompactRange, leaf_hash
-from services.audit.notes import Checkpoint, NoteInvalid, Signer, Verifier, opened, opened_checkpoint
+from services.audit.notes import EXPORT, SIGNED, Checkpoint, NoteInvalid, Signer, Verifier, opened, opened_checkpoint
 from services.audit.settings import AuditKeyMissing, prepare
 from services.audit.tiles import Tile, bundle, hashes_of, tiles_between
 from services.bus import Bus
 from services.cli.audit import app as cli
+from services.cli.common import CommandFailed
 from services.engines import EmbeddedEngines
+from services.eventlog import trees
+from services.eventlog.reading import EVENTS, LOGS, RECEIPTS
 from services.hosting import Runtime
 from services.settings import Settings
 from services.store import Store
 from tests.integration.conftest import Databases
-from tests.integration.support import AUTHORITY, Desk, another, client_of, clock_at, stream
+from tests.integration.reviewing import Case
+from tests.integration.support import AUTHORITY, Desk, another, client_of, clock_at, project, rows, stream
 from tests.unit.spec import ORG
 
 KEY = Signer.generate("sauro.test")
-VKEYS = [KEY.for_log(log).verifier() for log in LOGS]
+VKEYS = [KEY.for_log(name).verifier() for name in SIGNED]
 
 
 def follower(store: Store, bus: Bus | None = None, folder: Path | None = None, key: Signer = KEY) -> Follower:
@@ -55,12 +68,12 @@ def follower(store: Store, bus: Bus | None = None, folder: Path | None = None, k
 
 def leaves(store: Store, log: str) -> list[bytes]:
     with store.recorder.reading() as cursor:
-        return [leaf for _, leaf in audit.LEAVES[log](cursor, 1, 1_000_000)]
+        return [leaf for _, leaf in LEAVES[log](cursor, 1, 1_000_000)]
 
 
 def checkpoint(store: Store, log: str) -> Checkpoint:
     with store.recorder.reading() as cursor:
-        found = audit.last_checkpoint(cursor, log)
+        found = trees.last_checkpoint(cursor, log)
     assert found is not None
     return opened_checkpoint(found.note, VKEYS)
 
@@ -148,7 +161,7 @@ def test_a_key_is_its_owners_alone(tmp_path: Path) -> None:
     made = CliRunner().invoke(cli, ["key", "new", str(tmp_path / "other"), "--name", "sauro.example.vn"])
     assert made.exit_code == 0
     signer = Signer.read(tmp_path / "other")
-    assert made.stdout.split() == [signer.for_log(log).verifier().vkey for log in LOGS]
+    assert made.stdout.split() == [signer.for_log(name).verifier().vkey for name in SIGNED]
 
 
 # ---- the follower -------------------------------------------------------------------------------
@@ -165,6 +178,19 @@ async def test_a_checkpoint_is_the_root_over_the_stored_bytes(store: Store, bus:
     assert audits.position == len(leaves(store, EVENTS))
     refused = orjson.loads(leaves(store, RECEIPTS)[-1])
     assert (refused["outcome"], refused["refusal"]["rule"]) == ("rejected", "NoSuchStream")
+
+
+async def test_nobody_takes_a_published_checkpoint_back(store: Store, bus: Bus) -> None:
+    """Stream CHECKPOINTS is one of the installation's streams, kept for good."""
+    filled(store, 3)
+    await follower(store, bus).settle()
+    await bus.ensure_streams()
+    name = bus.names.stream(publishing.CHECKPOINTS)
+    with pytest.raises(APIError):
+        await bus.js.purge_stream(name)
+    with pytest.raises(APIError):
+        await bus.js.delete_msg(name, 1)
+    assert len(await publishing.published(bus, LOGS)) == len(LOGS)
 
 
 async def test_who_copies_the_folder_needs_nothing_else(store: Store, tmp_path: Path) -> None:
@@ -193,7 +219,7 @@ async def test_who_copies_the_folder_needs_nothing_else(store: Store, tmp_path: 
             tree.append(hash_)
         assert (tree.size, tree.root()) == (head.size, head.root)
         assert len((tmp_path / log / "checkpoints.jsonl").read_text().splitlines()) == 2
-    assert (tmp_path / "keys").read_text().split() == [key.vkey for key in VKEYS]
+    assert sorted((tmp_path / "keys").read_text().split()) == sorted(key.vkey for key in VKEYS)
 
 
 async def test_it_signs_once_in_an_interval_and_at_the_end(store: Store) -> None:
@@ -222,7 +248,7 @@ async def test_a_restart_goes_on_and_makes_the_copies_whole(store: Store, bus: B
     for log in LOGS:
         with store.recorder.reading() as cursor:
             nodes_size = checkpoint(store, log).size
-            found = audit.checkpoints(cursor, log)
+            found = trees.checkpoints(cursor, log)
         assert [one.size for one in found] == [before[log].size, nodes_size]
         assert [note for name, note in await publishing.published(bus, LOGS) if name == log] == [o.note for o in found]
         assert checkpoint(store, log).root == root_of(leaves(store, log))
@@ -270,8 +296,8 @@ async def test_a_key_may_be_replaced_and_both_stay_known(store: Store, tmp_path:
     other = Signer.generate("sauro.test")
     await follower(store, folder=tmp_path, key=other).settle()
     with store.recorder.reading() as cursor:
-        assert len(audit.keys(cursor)) == 4
-        note = audit.checkpoints(cursor, EVENTS, newest=1)[0].note
+        assert len(trees.keys(cursor)) == 6
+        note = trees.checkpoints(cursor, EVENTS, newest=1)[0].note
     opened_checkpoint(note, [other.for_log(EVENTS).verifier()])
     with pytest.raises(NoteInvalid):
         opened_checkpoint(note, VKEYS)
@@ -312,7 +338,8 @@ async def test_over_http(store: Store) -> None:
         answer = await api.get("/v1/audit/events/checkpoint")
         head = opened_checkpoint(answer.text, VKEYS)
         assert answer.headers["content-type"] == "text/plain; charset=utf-8"
-        assert [key["vkey"] for key in (await api.get("/v1/audit/keys")).json()["data"]] == [k.vkey for k in VKEYS]
+        known = (await api.get("/v1/audit/keys")).json()["data"]
+        assert {key["log"]: key["vkey"] for key in known} == {k.name.rpartition("/")[2]: k.vkey for k in VKEYS}
         for tile in tiles_between(0, head.size):
             content = (await api.get(f"/v1/audit/events/{tile.path}")).content
             assert len(content) == 32 * tile.width
@@ -354,7 +381,7 @@ async def exported(store: Store, tmp_path: Path) -> tuple[Desk, Path, Exported]:
     desk.assign("T-LATER")
     await follower(store).settle()
     file = tmp_path / "bundle.zip"
-    return desk, file, export(store, asked(), file)
+    return desk, file, export(store, asked(), file, KEY)
 
 
 @pytest.fixture(scope="module")
@@ -367,7 +394,7 @@ async def bundle_file(databases: Databases, tmp_path_factory: pytest.TempPathFac
         await follower(store).settle()
         desk.assign("T-LATER")
         await follower(store).settle()
-        export(store, asked(), file)
+        export(store, asked(), file, KEY)
         store.close()
         yield file
 
@@ -389,7 +416,7 @@ async def test_a_bundle_holds(exported: tuple[Desk, Path, Exported], store: Stor
     assert {k: v for k, v in stated["total"].items() if v} == {
         "assigned": 151, "open": 150, "done": 1, "done_on_time_original": 1, "done_on_time_current": 1,
     }  # fmt: skip
-    assert export(store, asked(), file).number == 2
+    assert export(store, asked(), file, KEY).number == 2
 
 
 @pytest.mark.parametrize(("kind", "code", "assigned"), [("unit", "PBCXB", 151), ("assignment", "SVHTTDL-TD500/T-7", 1)])
@@ -397,7 +424,7 @@ async def test_of_a_part(
     exported: tuple[Desk, Path, Exported], store: Store, kind: str, code: str, assigned: int
 ) -> None:
     _, file, _ = exported
-    made = export(store, asked(kind, code), file)
+    made = export(store, asked(kind, code), file, KEY)
     found = sauro_verify.verify(file, vkeys())
     assert found.problems == []
     assert json.loads(zipfile.ZipFile(file).read("figures.json"))["total"]["assigned"] == assigned
@@ -410,8 +437,8 @@ async def test_exports_at_once_get_numbers_of_their_own(store: Store, tmp_path: 
     await follower(store).settle()
     with another(store.dsn) as other:
         made = await asyncio.gather(
-            asyncio.to_thread(export, store, asked(), tmp_path / "one.zip"),
-            asyncio.to_thread(export, other, asked("unit", "PBCXB"), tmp_path / "two.zip"),
+            asyncio.to_thread(export, store, asked(), tmp_path / "one.zip", KEY),
+            asyncio.to_thread(export, other, asked("unit", "PBCXB"), tmp_path / "two.zip", KEY),
         )
     assert sorted(one.number for one in made) == [1, 2]
     with store.recorder.reading() as cursor:
@@ -429,19 +456,19 @@ async def test_events_whose_receipts_are_not_signed_yet_wait(store: Store, tmp_p
     await asyncio.to_thread(audits._read, audits._trees[0])
     await audits._sign(audits._trees[0])
     assert checkpoint(store, EVENTS).size == before + 2
-    assert export(store, asked(), tmp_path / "b.zip").sizes[EVENTS] == before
+    assert export(store, asked(), tmp_path / "b.zip", KEY).sizes[EVENTS] == before
     assert sauro_verify.verify(tmp_path / "b.zip", vkeys()).problems == []
 
 
 async def test_nothing_to_export(store: Store, tmp_path: Path) -> None:
     with pytest.raises(NothingToExport, match="nothing is signed"):
-        export(store, asked(), tmp_path / "b.zip")
+        export(store, asked(), tmp_path / "b.zip", KEY)
     filled(store, 2)
     await follower(store).settle()
     with pytest.raises(NothingToExport, match="no signed events"):
-        export(store, asked("assignment", "SVHTTDL-TD500/NONE"), tmp_path / "b.zip")
+        export(store, asked("assignment", "SVHTTDL-TD500/NONE"), tmp_path / "b.zip", KEY)
     assert not (tmp_path / "b.zip").exists()
-    assert export(store, asked(), tmp_path / "b.zip").number == 1  # a failed one takes no number
+    assert export(store, asked(), tmp_path / "b.zip", KEY).number == 1  # a failed one takes no number
 
 
 async def test_a_checkpoint_the_reviewer_kept(exported: tuple[Desk, Path, Exported], store: Store) -> None:
@@ -450,7 +477,7 @@ async def test_a_checkpoint_the_reviewer_kept(exported: tuple[Desk, Path, Export
     assert sauro_verify.verify(file, vkeys(), kept).problems == []
     desk.assign("T-MORE")
     await follower(store).settle()
-    export(store, asked(), file, kept)
+    export(store, asked(), file, KEY, kept)
     found = sauro_verify.verify(file, vkeys(), kept)
     assert found.problems == []
     assert len([note for note in found.notes if "part of this log" in note]) == 2
@@ -463,25 +490,34 @@ async def test_a_checkpoint_the_reviewer_kept(exported: tuple[Desk, Path, Export
 
 async def _note(store: Store, log: str) -> str:
     with store.recorder.reading() as cursor:
-        found = audit.last_checkpoint(cursor, log)
+        found = trees.last_checkpoint(cursor, log)
     assert found is not None
     return found.note
 
 
-def rebuilt(file: Path, change: Callable[[dict[str, bytes]], None], *, manifest: bool = True) -> Path:
-    """The bundle with files changed, and the manifest made to fit, as a forger would."""
+def rebuilt(
+    file: Path, change: Callable[[dict[str, bytes]], None], *, manifest: bool = True, key: Signer | None = KEY
+) -> Path:
+    """The bundle with files changed, and the manifest made to fit and signed anew, as a forger with the key would."""
     with zipfile.ZipFile(file) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}
     change(files)
     if manifest:
         stated = json.loads(files["manifest.json"])
-        stated["files"] = {name: sha256(data).hexdigest() for name, data in files.items() if name != "manifest.json"}
+        named = files.keys() - {"manifest.json", "manifest.note"}
+        stated["files"] = {name: sha256(files[name]).hexdigest() for name in named}
         files["manifest.json"] = json.dumps(stated).encode()
+        if key is not None:
+            files["manifest.note"] = signed_manifest(files["manifest.json"], key.for_log(EXPORT))
     changed = file.with_name("changed.zip")
     with zipfile.ZipFile(changed, "w") as archive:
         for name, content in files.items():
             archive.writestr(name, content)
     return changed
+
+
+def signed_manifest(manifest: bytes, key: Signer, number: int = 1) -> bytes:
+    return key.sign(Checkpoint(key.name, number, sha256(manifest).digest()).text()).encode()
 
 
 def replaced(name: str, old: bytes, new: bytes) -> Callable[[dict[str, bytes]], None]:
@@ -573,7 +609,7 @@ async def test_an_act_without_the_authority_it_claims(store: Store, tmp_path: Pa
             (head.receipt + 1, head.recorded_at, head.position + 1),
         )
     await follower(store).settle()
-    export(store, asked(), tmp_path / "b.zip")
+    export(store, asked(), tmp_path / "b.zip", KEY)
     found = sauro_verify.verify(tmp_path / "b.zip", vkeys())
     (wrong,) = found.problems
     assert (wrong["rule"], wrong["where"]) == ("authority", f"position {head.position + 1}")
@@ -625,8 +661,198 @@ async def test_a_zip_file_leads_nowhere(bundle_file: Path, tmp_path: Path, name:
     shutil.copy(bundle_file, copy)
     with zipfile.ZipFile(copy, "a") as archive:
         archive.writestr(name, b"x")
-    with pytest.raises(sauro_verify.Unreadable, match="does not belong"):
-        sauro_verify.verify(copy)
+    (wrong,) = sauro_verify.verify(copy).problems
+    assert (wrong["rule"], wrong["where"]) == ("member", name)
+    assert ("twice" if name == "events.jsonl" else "does not belong") in wrong["message"]
+
+
+@pytest.mark.parametrize("name", sorted(sauro_verify.NAMES))
+async def test_a_bundle_without_one_of_its_members(bundle_file: Path, name: str) -> None:
+    """Whether the manifest was made to fit or not, and whoever signed it."""
+    whole = zipfile.ZipFile(bundle_file)
+    copy = bundle_file.with_name("less.zip")
+    with whole, zipfile.ZipFile(copy, "w") as archive:
+        for member in whole.namelist():
+            if member != name:
+                archive.writestr(member, whole.read(member))
+    (wrong,) = sauro_verify.verify(copy, vkeys()).problems
+    assert (wrong["rule"], wrong["where"], wrong["message"]) == ("member", name, f"the bundle lacks {name}")
+
+
+def restated(change: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, bytes]], None]:
+    """A change of what the manifest states, signed or not."""
+
+    def changed(files: dict[str, bytes]) -> None:
+        manifest = json.loads(files["manifest.json"])
+        change(manifest)
+        files["manifest.json"] = json.dumps(manifest).encode()
+
+    return changed
+
+
+def noted(sign: Callable[[bytes], bytes]) -> Callable[[dict[str, bytes]], None]:
+    """Another signature of the manifest as it stands."""
+    return lambda files: files.__setitem__("manifest.note", sign(files["manifest.json"]))
+
+
+OTHER = Signer.generate("sauro.test")
+SIGNATURES: dict[str, tuple[Callable[[dict[str, bytes]], None], str, str]] = {
+    "no signature": (noted(lambda manifest: b""), "manifest.note", "it is not signed"),
+    "a signature cut off": (
+        lambda files: files.__setitem__("manifest.note", files["manifest.note"].partition(b"\n\n")[0] + b"\n"),
+        "manifest.note",
+        "it is not signed",
+    ),
+    "another's signature": (
+        noted(lambda manifest: signed_manifest(manifest, OTHER.for_log(EXPORT))),
+        "manifest.note",
+        "no trusted key signed it for 'sauro.test/export'; it is signed by sauro.test/export+",
+    ),
+    "a signature moved over": (
+        noted(lambda manifest: signed_manifest(manifest, KEY.for_log(EXPORT)).replace(b"\n1\n", b"\n2\n", 1)),
+        "manifest.note",
+        "the signature of 'sauro.test/export' does not fit its text",
+    ),
+    "signed as a checkpoint": (
+        noted(lambda manifest: signed_manifest(manifest, KEY.for_log(EVENTS))),
+        "manifest.note",
+        "'sauro.test/events' signed the manifest; that key is not one for exports",
+    ),
+    "another manifest": (restated(lambda m: m.update(reason="another")), "manifest.json", "its SHA-256 differs"),
+    "another number": (
+        noted(lambda manifest: signed_manifest(manifest, KEY.for_log(EXPORT), 2)),
+        "manifest.json",
+        "the manifest is that of export 1; the one signed was export 2",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+async def test_a_manifest_nobody_signed_so(bundle_file: Path, name: str) -> None:
+    change, where, said = SIGNATURES[name]
+    (wrong,) = sauro_verify.verify(rebuilt(bundle_file, change, manifest=False), vkeys()).problems
+    assert (wrong["rule"], wrong["where"]) == ("manifest", where)
+    assert said in wrong["message"]
+
+
+async def test_a_manifest_of_another_installation(bundle_file: Path) -> None:
+    """A reviewer who trusts two installations is not shown the record of one under the other's signature."""
+    near = Signer.generate("sauro.near")
+    keys = [*vkeys(), sauro_verify.Key.parse(near.for_log(EXPORT).verifier().vkey)]
+    (wrong,) = sauro_verify.verify(rebuilt(bundle_file, lambda files: None, key=near), keys).problems
+    assert wrong["rule"] == "origin"
+    assert wrong["message"].endswith("several installations: sauro.near, sauro.test")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda files: files.pop("receipts.jsonl"), "the manifest does not name receipts.jsonl"),
+        (lambda files: files.update({"more.csv": "00"}), "the manifest names 'more.csv', which the bundle lacks"),
+    ],
+)
+async def test_a_signed_manifest_that_names_other_files(
+    bundle_file: Path, change: Callable[[dict[str, Any]], Any], said: str
+) -> None:
+    def changed(files: dict[str, bytes]) -> None:
+        restated(lambda manifest: change(manifest["files"]))(files)
+        files["manifest.note"] = signed_manifest(files["manifest.json"], KEY.for_log(EXPORT))
+
+    (wrong,) = sauro_verify.verify(rebuilt(bundle_file, changed, manifest=False), vkeys()).problems
+    assert (wrong["rule"], wrong["message"]) == ("file", said)
+
+
+# ---- obligations in the figures -------------------------------------------------------------------
+
+
+DUTIES: tuple[tuple[str, ObligationKind, date | None], ...] = (
+    ("O-MET", "report", date(2026, 6, 5)),
+    ("O-LATE", "report", date(2026, 6, 6)),
+    ("O-MISSED", "report", date(2026, 6, 7)),
+    ("O-WAIVED", "report", None),
+    ("O-BACK", "unit_plan", date(2026, 6, 8)),
+    ("O-SIGNED", "commitment", date(2026, 6, 9)),
+)
+OWED: dict[str, int] = {
+    "obligations_owed": 10, "obligations_met": 2, "obligations_late": 1, "obligations_open": 6, "obligations_overdue": 2,
+    "obligations_waived": 1, "reports_owed": 4, "reports_on_time": 1, "reports_late": 1, "reports_missing": 1,
+    "reports_undated": 1, "products_owed": 1, "commitments_owed": 1, "commitments_signed": 1, "explanations_owed": 4,
+    "explanations_open": 4,
+}  # fmt: skip
+
+
+@pytest.fixture
+async def owing(store: Store, bus: Bus, tmp_path: Path) -> tuple[Case, Path]:
+    """Obligations handed in, accepted, returned, late, overdue, waived; and a late task. What is late must be explained."""
+    case = await Case.opened(store, bus)
+    for code, kind, due in DUTIES:
+        duty = Duty(kind=kind, title=code, unit="PBCXB", addressee="VPS")
+        await case.do(
+            DeclareObligation(duty=duty, due=Due(day=due) if due else None), stream(code, "obligation"), "VPS-CVP"
+        )
+    for code in ("O-MET", "O-BACK", "O-SIGNED"):
+        await case.do(SubmitObligation(), stream(code, "obligation"), "PBCXB-TP")
+    await case.do(AcceptObligation(), stream("O-MET", "obligation"), "VPS-CVP")
+    await case.do(ReturnObligation(reason="thiếu số liệu"), stream("O-BACK", "obligation"), "VPS-CVP")
+    await case.do(WaiveObligation(reason="không còn cần"), stream("O-WAIVED", "obligation"), "VPS-CVP")
+    await case.play("2026-06-14T08:00")
+    await case.do(SubmitObligation(), stream("O-LATE", "obligation"), "PBCXB-TP")
+    await follower(store).settle()
+    file = tmp_path / "bundle.zip"
+    export(store, asked(), file, KEY)
+    return case, file
+
+
+async def test_figures_tell_of_obligations_as_the_scorecard_does(owing: tuple[Case, Path], store: Store) -> None:
+    case, file = owing
+    assert sauro_verify.verify(file, vkeys()).problems == []
+    stated = json.loads(zipfile.ZipFile(file).read("figures.json"))
+    assert {name: stated["total"][name] for name in OWED} == OWED
+    assert {kind: row["obligations_overdue"] for kind, row in stated["kinds"].items() if row["obligations_overdue"]} == {
+        "report": 1, "unit_plan": 1,
+    }  # fmt: skip
+    assert stated["kinds"]["explanation"]["obligations_open"] == 4
+    project(store, case.clock)
+    cards = {row["unit"]: row for row in rows(store, "SELECT * FROM read.department_scorecard")}
+    for unit, figures in stated["units"].items():
+        both = figures.keys() & cards[unit].keys()
+        assert both > set(OWED) - set(sauro_verify.OF_A_KIND)
+        assert {name: figures[name] for name in both} == {name: cards[unit][name] for name in both}
+    page = zipfile.ZipFile(file).read("dossier.html").decode()
+    assert '<td data-kind="explanation" data-figure="obligations_open">4</td>' in page
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "said"),
+    [
+        (
+            "figures.json",
+            b'"reports_late": 1',
+            b'"reports_late": 0',
+            "figures.json says reports_late = 0 for all; the events give 1",
+        ),
+        (
+            "dossier.html",
+            b'<td data-kind="report" data-figure="obligations_overdue">1',
+            b'<td data-kind="report" data-figure="obligations_overdue">0',
+            "the dossier says obligations_overdue = 0 for report; the events give 1",
+        ),
+    ],
+)
+async def test_a_forged_figure_of_obligations_is_found(
+    owing: tuple[Case, Path], name: str, old: bytes, new: bytes, said: str
+) -> None:
+    (wrong, *_) = sauro_verify.verify(rebuilt(owing[1], replaced(name, old, new)), vkeys()).problems
+    assert (wrong["where"], wrong["message"]) == (name, said)
+
+
+async def test_the_export_of_a_task_holds_what_was_demanded_for_it(owing: tuple[Case, Path], store: Store) -> None:
+    _, file = owing
+    export(store, asked("assignment", "SVHTTDL-TD500/T-1"), file, KEY)
+    assert sauro_verify.verify(file, vkeys()).problems == []
+    stated = json.loads(zipfile.ZipFile(file).read("figures.json"))
+    assert (stated["total"]["assigned"], stated["total"]["explanations_open"]) == (1, 1)
+    assert stated["kinds"].keys() == {"explanation"}
 
 
 async def test_a_zip_bomb_is_not_unpacked(bundle_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -648,6 +874,8 @@ async def running(dsn: str, store: Store, bus: Bus, engines: EmbeddedEngines, tm
         patch.setenv("SAURO_NATS", engines.addresses.nats)
         patch.setenv("SAURO_SUBJECT_PREFIX", bus.names.prefix)
         patch.setenv("SAURO_AUDIT_DIR", str(tmp_path / "audit"))
+        KEY.write(tmp_path / "audit.key")
+        patch.setenv("SAURO_AUDIT_KEY", str(tmp_path / "audit.key"))
         yield tmp_path
 
 
@@ -660,7 +888,7 @@ async def said(*arguments: str) -> tuple[int, str]:
 async def test_on_the_command_line(running: Path, store: Store) -> None:
     code, note = await said("checkpoint")
     assert (code, opened_checkpoint(note, VKEYS)) == (0, checkpoint(store, EVENTS))
-    assert (await said("keys"))[1].split() == [key.vkey for key in VKEYS]
+    assert sorted((await said("keys"))[1].split()) == sorted(key.vkey for key in VKEYS)
     proof = json.loads((await said("prove", "--position", "7"))[1])
     assert (proof["index"], base64.b64decode(proof["root"])) == (6, checkpoint(store, EVENTS).root)
     assert json.loads((await said("prove", "--from", "5"))[1])["to"] == checkpoint(store, EVENTS).size
@@ -670,6 +898,19 @@ async def test_on_the_command_line(running: Path, store: Store) -> None:
         "export", "--programme", "SVHTTDL-TD500", "-o", str(file), "--by", "TTRA-TP", "--reason", "x"
     )
     assert (code, text.split(":")[0]) == (0, "export 1")
+    assert sauro_verify.verify(file, vkeys()).problems == []
+
+
+async def test_an_export_needs_the_key(running: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who may not read the installation's key cannot make a bundle; of a data folder it is the folder's own."""
+    monkeypatch.delenv("SAURO_AUDIT_KEY")
+    file = running / "bundle.zip"
+    words = ["export", "--programme", "SVHTTDL-TD500", "-o", str(file), "--by", "TTRA-TP", "--reason", "x"]
+    done = await asyncio.to_thread(CliRunner().invoke, cli, words)
+    assert isinstance(done.exception, CommandFailed)
+    assert "the audit has no key" in str(done.exception)
+    assert not file.exists()
+    assert (await said(*words, "--data", str(running)))[0] == 0
     assert sauro_verify.verify(file, vkeys()).problems == []
 
 

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from contracts.deadlines import DeadlinePassed
+from contracts.warning import SupersedeWarning
 from projections.queries import begin_snapshot
 from services.audit.counterfactual import Finding, reconcile
 from services.bus import Bus
@@ -16,7 +17,7 @@ from services.engines import EmbeddedEngines
 from services.simulation.demo import DemoOptions, run_demo
 from services.store import Store
 from tests.integration.reviewing import TASK, Case
-from tests.integration.support import events
+from tests.integration.support import Sender, events, publish
 from tests.unit.spec import local
 
 
@@ -116,6 +117,34 @@ async def test_a_warning_with_other_recipients_than_the_policy_says_is_found(cas
         )
     found = case.reconciled().unexplained
     assert ("different", raised.position) in {(finding.what, finding.position) for finding in found}
+
+
+async def test_what_a_service_did_that_nothing_called_for_is_found(case: Case, dsn: str) -> None:
+    """Somebody with the warning service's rights at NATS closes a warning; with rights at the database, invents a passing."""
+    await case.play("2026-06-12T08:00")
+    raised = [e for e in events(case.store) if type(e.data).__name__ == "WarningRaised"][-1]
+    stranger = Sender(case.clock, source="warning")
+    closing = stranger.document(SupersedeWarning(reason="met_in_time"), raised.stream, "SAURO", id_="nobody-asked")
+    await publish(case.spine, stranger, closing)
+    superseded = [e for e in events(case.store) if e.command_id == "nobody-asked"]
+    assert superseded
+    (found,) = [one for one in case.reconciled().findings if one.position == superseded[0].position]
+    assert (found.what, found.reason) == ("uncalled", None)
+    assert "nobody-asked" in str(found.detail)
+
+    passed = next(e for e in events(case.store) if isinstance(e.data, DeadlinePassed) and e.stream == TASK)
+    at = len(events(case.store)) + 1
+    with psycopg.connect(dsn) as owner:
+        row = owner.execute(
+            "SELECT topic, state FROM log.events WHERE notification_id = %s", [passed.position]
+        ).fetchone()
+        assert row is not None
+        forged = {**orjson.loads(row[1]), "position": at, "streamversion": 99, "id": "forged"}
+        forged["data"]["key"]["due_version"] = 7
+        values = [at, TASK, 99, row[0], case.clock.now(), orjson.dumps(forged)]
+        owner.execute("INSERT INTO log.events VALUES (%s, %s, %s, %s, %s, %s)", values)
+    odd = {(one.what, one.detail) for one in case.reconciled().unexplained if one.position == at}
+    assert ("uncalled", "no such limit was set") in odd
 
 
 @pytest.mark.slow

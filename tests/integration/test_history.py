@@ -8,15 +8,18 @@ from typing import Any
 import psycopg
 import pytest
 
-from contracts.assignment import ApproveExtension, Due, RequestExtension, StartWork, SubmitResult
+from contracts.assignment import ApproveExtension, AssignTask, Due, RequestExtension, StartWork, SubmitResult
+from projections.causes import TRACKED
+from projections.queries import begin_snapshot
+from projections.scope import EVERYTHING
 from services.audit.narrative import Names, Narrator
-from services.audit.readings import Ambiguous, NothingThere
+from services.audit.readings import Ambiguous, NothingThere, Readings
 from services.audit.sentences import SENTENCES
 from services.bus import Bus
 from services.registry import REGISTRY
 from services.store import Store
 from tests.integration.reviewing import EVIDENCE, EXPLANATION, TASK, WORDS, Case
-from tests.integration.support import AUTHORITY, events, rows, stream
+from tests.integration.support import AUTHORITY, events, publish, rows, stream, task
 from tests.unit.spec import PROG
 
 
@@ -98,6 +101,132 @@ async def test_causes_lead_up_to_the_first_command_and_effects_down_again(case: 
     assert escalated.position not in found  # a decision of a person, who named no cause
     assert {e.position for e in events(case.store) if e.sender == "warning"} <= found
     assert case.read("causes", declared.id, "en") == chain
+
+
+async def _explained_and_answered(case: Case) -> None:
+    """The case, and commands of a system that says what it answers: events of other streams, and one nobody here knows."""
+    await case.explained()
+    assigned = next(e for e in events(case.store) if type(e.data).__name__ == "TaskAssigned")
+    declared = next(e for e in events(case.store) if e.stream == EXPLANATION)
+    foreign = "0198c0de-0000-5000-8000-000000000001"
+    for number, cause in enumerate((assigned.id, declared.id, assigned.command_id, foreign, "urn:their:message:7"), 2):
+        await case.assign(f"T-{number}", date(2026, 8, 10))
+        more = {"causationid": cause}
+        await case.do(StartWork(), stream(f"T-{number}"), "PBCXB-TP", **more)
+
+
+def _by_hand(log: list[Any], root: Any) -> set[int]:
+    """All that an event led to, from the whole log."""
+    found = {e.position for e in log if (e.sender, e.command_id) == (root.sender, root.command_id)}
+    found = {position for position in found if position >= root.position}
+    while True:
+        ids = {log[position - 1].id for position in found}
+        limits = {
+            (e.stream, e.data.key)
+            for e in log
+            if e.position in found and type(e.data).__name__ in {"DeadlineScheduled", "DeadlineRescheduled"}
+        }
+        rests = ("DeadlineApproached", "DeadlinePassed", "DeadlineMet", "DeadlineCancelled")
+        more = found | {
+            e.position
+            for e in log
+            if (e.causation_id in ids and e.position > min(found))
+            or (type(e.data).__name__ in rests and (e.stream, e.data.key) in limits)
+        }
+        if more == found:
+            return found
+        found = more
+
+
+def _in(tree: dict[str, Any]) -> set[int]:
+    found, waiting = set(), [tree]
+    while waiting:
+        node = waiting.pop()
+        found.add(node["position"])
+        waiting += node["effects"]
+    return found
+
+
+async def test_causes_and_effects_of_every_event_are_those_of_the_whole_log(case: Case) -> None:
+    """However far the read model of causes is: at the head, behind, or nowhere, as when it is made anew."""
+    await _explained_and_answered(case)
+    log = events(case.store)
+    by_id = {e.id: e for e in log}
+    assert {e.causation_id == e.command_id for e in log} == {True, False}
+    tracked = rows(
+        case.store, "SELECT application_name AS name FROM read.positions WHERE application_name = %s", TRACKED
+    )
+    assert tracked
+    sample = [e for e in log if e.causation_id != e.command_id or type(e.data).__name__ != "ProgressReported"]
+    told: list[Any] = []
+    for lag in (0, len(log) // 2, None):
+        if lag is not None:
+            _set_back(
+                case.store,
+                "UPDATE read.positions SET notification_id = %s WHERE application_name = %s",
+                lag or len(log),
+            )
+            _set_back(case.store, "DELETE FROM read.caused_events WHERE from_pos > %s", lag or len(log), named=False)
+        else:
+            _set_back(case.store, "DELETE FROM read.positions WHERE %s = 0 AND application_name = %s", 0)
+        answers = []
+        for event in sample[:: 7 if lag != 0 else 1]:
+            tree = case.read("effects", str(event.position), "en")
+            assert _in(tree) == _by_hand(log, event), event
+            chain = case.read("causes", str(event.position), "en")
+            answers.append((tree, chain))
+            second = chain["steps"][1:2]
+            if second and second[0]["link"] == "cause":
+                assert second[0]["id"] == event.causation_id
+            elif not second and event.causation_id != event.command_id:
+                assert chain["outside"] == event.causation_id
+                assert event.causation_id not in by_id or by_id[event.causation_id].position > event.position
+        told.append(answers[:: 7 if lag == 0 else 1])
+        told.append(case.read("history", TASK, "vi"))
+    assert told[0] == told[2] == told[4]
+    assert told[1] == told[3] == told[5]
+
+
+def _set_back(store: Store, statement: str, position: int, *, named: bool = True) -> None:
+    with store.recorder.transaction() as cursor:
+        cursor.execute(statement, (position, TRACKED) if named else (position,))
+
+
+async def test_causes_and_effects_leave_the_rest_of_the_log_unread(case: Case) -> None:
+    """However long it is: counted by PostgreSQL itself."""
+    await _explained_and_answered(case)
+    log = events(case.store)
+    assign = [
+        case.sender.document(AssignTask(content=task(due=date(2026, 8, 10))), stream(f"F-{n}"), authority=AUTHORITY)
+        for n in range(1500)
+    ]
+    for number in range(0, len(assign), 500):
+        await publish(case.spine, case.sender, *assign[number : number + 500])
+    with psycopg.connect(case.store.dsn, autocommit=True) as owner:
+        owner.execute("VACUUM ANALYZE log.events")
+    passed = next(e for e in log if e.stream == TASK and type(e.data).__name__ == "DeadlinePassed")
+    started = [e for e in log if type(e.data).__name__ == "WorkStarted" and e.causation_id != e.command_id]
+    assert len(started) == 5
+    declared = next(e for e in log if e.stream == EXPLANATION)
+    asked = [("effects", str(passed.position)), ("history", TASK), ("history", "T-1")]
+    asked += [("causes", str(e.position)) for e in (declared, passed, *started)]
+    asked += [("causes", declared.id)]
+    assert case.store.recorder.head().position > 20 * len(log)
+    for what, which in asked:
+        with case.store.recorder.transaction() as cursor:
+            begin_snapshot(cursor)
+            before = _rows_read(cursor)
+            assert getattr(Readings(cursor, EVERYTHING, case.store.registry), what)(which, "vi").answer
+            assert _rows_read(cursor) - before < 3 * len(log), (what, which)
+
+
+def _rows_read(cursor: Any) -> int:
+    """Rows of the log that this connection has read of late, by index or not."""
+    (row,) = cursor.execute(
+        "SELECT seq_tup_read + coalesce(idx_tup_fetch, 0) AS rows FROM pg_stat_xact_user_tables"
+        " WHERE schemaname = 'log' AND relname = 'events'"
+    ).fetchall()
+    return int(row["rows"])
 
 
 async def test_a_code_that_several_streams_have_is_refused_and_one_nobody_has_too(case: Case) -> None:

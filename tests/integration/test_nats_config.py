@@ -1,4 +1,4 @@
-"""deploy/nats/nats.conf on a real server: a sender publishes under its own name only."""
+"""deploy/nats/nats.conf on a real server: a sender publishes under its own name only, a witness reads checkpoints only."""
 
 import asyncio
 import os
@@ -24,7 +24,11 @@ def server(tmp_path: Path) -> Iterator[str]:
     text = text.replace("0.0.0.0:4222", "127.0.0.1:-1").replace("/var/lib/nats", str(tmp_path / "store"))
     file = tmp_path / "nats.conf"
     file.write_text(text, encoding="utf-8")
-    environment = os.environ | {"SAURO_NATS_PASSWORD": "ours", "DMS_NATS_PASSWORD": "theirs"}
+    environment = os.environ | {
+        "SAURO_NATS_PASSWORD": "ours",
+        "DMS_NATS_PASSWORD": "theirs",
+        "WITNESS_NATS_PASSWORD": "outside",
+    }
     process = subprocess.Popen(
         [str(nats_server()), "-c", str(file)],
         env=environment,
@@ -63,4 +67,32 @@ async def test_a_sender_speaks_under_its_own_name_only(server: str) -> None:
     assert "permissions violation" in (await asyncio.wait_for(refused.get(), 5)).lower()
     assert (await ours.js.stream_info("COMMANDS")).state.messages == 1
     await sender.close()
+    await ours.close()
+
+
+async def test_a_witness_reads_checkpoints_and_nothing_else(server: str) -> None:
+    ours = await Bus.connect(f"nats://sauro:ours@{server}")
+    await ours.ensure_streams()
+    before, after = await ours.publish_all(
+        [("sauro.checkpoint.events", note, None) for note in (b"before it came", b"while it hears")]
+    )
+    refused: asyncio.Queue[str] = asyncio.Queue()
+
+    async def on_error(error: Exception) -> None:
+        await refused.put(str(error))
+
+    witness = await nats.connect(f"nats://WITNESS-1:outside@{server}", error_cb=on_error)
+    heard = await witness.subscribe("sauro.checkpoint.*")
+    await witness.flush()
+    stream = witness.jetstream()
+    assert (await stream.stream_info("CHECKPOINTS")).state.last_seq == after
+    assert (await stream.get_msg("CHECKPOINTS", before, direct=True)).data == b"before it came"
+    await ours.js.publish("sauro.checkpoint.receipts", b"new")
+    assert (await heard.next_msg(timeout=5)).data == b"new"
+    for subject in ("sauro.checkpoint.events", "sauro.command.DMS-1.SKHCN-TD500", "$JS.API.STREAM.DELETE.CHECKPOINTS"):
+        await witness.publish(subject, b"{}")
+        assert "permissions violation" in (await asyncio.wait_for(refused.get(), 5)).lower()
+    await witness.subscribe("sauro.receipt.DMS-1")
+    assert "permissions violation" in (await asyncio.wait_for(refused.get(), 5)).lower()
+    await witness.close()
     await ours.close()

@@ -232,6 +232,7 @@ def test_a_killed_build_goes_on(store: Store, dsn: str) -> None:
         victim.kill()
     with psycopg.connect(dsn, autocommit=True) as connection:  # the server has noticed
         connection.execute("SELECT pg_advisory_lock(%s)", (REBUILD_LOCK,))
+        connection.execute("SELECT pg_advisory_unlock(%s)", (REBUILD_LOCK,))
     seen: list[int] = []
     assert equal(rebuild(store, progress=lambda at, _: seen.append(at), resume=True, checkpoint=SMALL))
     assert seen[0] == 60

@@ -14,15 +14,27 @@ import pytest
 from psycopg.sql import SQL, Identifier
 from typer.testing import CliRunner
 
-from contracts.assignment import AssignTask, ReportProgress, SignOffCompletion, StartWork, SubmitResult
+from contracts.assignment import (
+    ApproveExtension,
+    AssignTask,
+    Due,
+    ReportProgress,
+    RequestExtension,
+    SignOffCompletion,
+    StartWork,
+    SubmitResult,
+)
+from contracts.obligation import SubmitObligation
 from domain.kernel import Recorded
 from projections.model import Key, ReadModel
-from projections.past import Moment, in_order, position_at, read_at
-from services.api.app import create_app
+from projections.past import Axis, Moment, in_order, position_at, read_at, true_versions
+from services.api.app import create_app, openapi_document
 from services.audit.diff import difference
-from services.audit.replay import reading_at
+from services.audit.replay import reading_at, replay
 from services.bus import Bus
+from services.cli.common import CommandFailed
 from services.cli.main import app
+from services.cli.replay import _listed
 from services.clock import SimulatedClock
 from services.engines import EmbeddedEngines
 from services.projector.rebuild import rebuild
@@ -30,6 +42,7 @@ from services.registry import REGISTRY, Aggregate
 from services.settings import Settings
 from services.store import Store
 from tests.integration import test_new_aggregate as visit
+from tests.integration.reviewing import EXPLANATION, TASK, WORDS, Case
 from tests.integration.support import (
     AUTHORITY,
     Desk,
@@ -49,6 +62,7 @@ from tests.integration.support import (
 from tests.integration.test_followers import EVIDENCE
 from tests.unit.spec import PROG, local
 
+AXES: tuple[Axis, ...] = ("recorded", "occurred")
 VIEWS = tuple(view.name for view in REGISTRY.views)
 
 
@@ -78,7 +92,7 @@ def past_rows(store: Store, name: str, moment: Moment | None) -> list[dict[str, 
         cursor.execute("SET LOCAL search_path TO read")
         if moment is not None:
             read_at(cursor, moment)
-        return [dict(row) for row in cursor.execute(SQL("SELECT * FROM {}").format(Identifier(name)))]
+        return [dict(row) for row in cursor.execute(SQL("SELECT * FROM {}").format(Identifier(name)), prepare=False)]
 
 
 def as_lists(value: Any) -> Any:
@@ -95,6 +109,50 @@ def assert_past(store: Store, log: Sequence[Recorded[Any]], moment: Moment) -> N
         for key, row in expected.items():
             wanted = [as_lists(getattr(row, name)) for name in names]
             assert [found[key][name] for name in names] == wanted, (model.name, key, moment)
+
+
+def versions_of(model: ReadModel, own: Sequence[Recorded[Any]], moment: Moment) -> list[tuple[Any, ...]]:
+    """The versions of a row up to a moment, from its events by version, each with its beginning and end."""
+    if moment.axis == "occurred":
+        true = [one for one in true_versions(model, own) if one[2] <= moment.at]
+        return [
+            (row, position, since, until if until and until <= moment.at else None)
+            for row, position, since, until in true
+        ]
+    found: list[tuple[Any, ...]] = []
+    row, began = None, 0
+    for event in own:
+        if event.position > moment.position:
+            break
+        after = model.apply(row, event)
+        if after == row:
+            continue
+        if row is not None:
+            found.append((row, began, event.position))
+        row, began = after, event.position
+    return found if row is None else [*found, (row, began, None)]
+
+
+def assert_versions(store: Store, log: Sequence[Recorded[Any]], moment: Moment) -> None:
+    """All versions of all read models up to a moment, against a fold."""
+    ends = ("from_pos", "to_pos") if moment.axis == "recorded" else ("from_pos", "true_from", "true_to")
+    for model in store.registry.read_models:
+        own: dict[Key, list[Recorded[Any]]] = defaultdict(list)
+        for event in log:
+            if model.handles_event(event):
+                for key in model.keys(event):
+                    own[key].append(event)
+        names = [column.name for column in model.columns]
+        found = [
+            ([row[name] for name in names], *(row[end] for end in ends))
+            for row in past_rows(store, f"{model.name}_versions", moment)
+        ]
+        expected = [
+            ([as_lists(getattr(row, name)) for name in names], *rest)
+            for key in own
+            for row, *rest in versions_of(model, own[key], moment)
+        ]
+        assert sorted(found, key=repr) == sorted(expected, key=repr), (model.name, moment)
 
 
 def moments(log: Sequence[Recorded[Any]]) -> list[datetime]:
@@ -148,6 +206,10 @@ async def test_both_axes_are_a_fold_at_every_moment(store: Store, bus: Bus) -> N
         assert_past(store, log, Moment(event.recorded_at, "recorded", event.position))
     for at in moments(log):
         assert_past(store, log, Moment(at, "occurred", log[-1].position))
+    for event in log[:: max(1, len(log) // 12)]:
+        assert_versions(store, log, Moment(event.recorded_at, "recorded", event.position))
+    for at in moments(log)[:: max(1, len(log) // 12)]:
+        assert_versions(store, log, Moment(at, "occurred", log[-1].position))
     assert [one.name for one in rebuild(store, checkpoint=50) if not one.equal] == []
 
 
@@ -261,7 +323,35 @@ PATHS = (
     f"/v1/programmes/{PROG}/definition",
     "/v1/organisations/SVHTTDL",
     f"/v1/streams/assignment/{PROG}/T-1",
+    f"/v1/assignments/{PROG}/T-1/history",
+    f"/v1/history/assignment/{PROG}/T-1",
+    f"/v1/history/{PROG}/T-0",
+    "/v1/events/20/causes",
+    "/v1/events/20/effects",
+    "/v1/late",
+    "/v1/access",
 )
+WITHOUT = {
+    "/v1/events": "the log itself: `after` and `limit` say which positions",
+    "/v1/stream": "what comes",
+    "/v1/receipts/{source}/{command_id}": "what became of one command, once and for all",
+    "/v1/quarantine": "of the installation now",
+    "/v1/labels": "of the release",
+    "/healthz": "of the installation now",
+    "/readyz": "of the installation now",
+    "/metrics": "of the installation now",
+}
+"""What has no past of its own, and why. Proofs have sizes instead."""
+
+
+def test_every_endpoint_over_the_record_takes_as_of() -> None:
+    """One that is added later must take it, too, or say here why not."""
+    lacking = set()
+    for path, operations in openapi_document()["paths"].items():
+        parameters = {one["name"] for one in operations.get("get", {}).get("parameters", ())}
+        if "get" in operations and not {"as_of", "time"} <= parameters and not path.startswith("/v1/audit/"):
+            lacking.add(path)
+    assert lacking == set(WITHOUT)
 
 
 async def test_every_endpoint_answers_as_of_a_moment(store: Store, bus: Bus) -> None:
@@ -293,6 +383,45 @@ async def test_every_endpoint_answers_as_of_a_moment(store: Store, bus: Bus) -> 
             assert (after.content, after.headers["etag"]) == (before.content, before.headers["etag"]), path
             held = {"If-None-Match": before.headers["etag"]}
             assert (await http.get(path, params={"as_of": then}, headers=held)).status_code == 304
+
+
+async def test_history_as_of_a_moment_holds_the_events_that_count_then(store: Store, bus: Bus) -> None:
+    """A subject's history, its stored events, and the aggregate replayed are of the same events, on both axes."""
+    clock = await lived(store, bus)
+    numbers, asked = set(), []
+    before = (await bus.js.stream_info(bus.names.stream("COMMANDS"))).state.messages
+    async with client_of(create_app(store, bus, clock, Settings())) as http:
+        for code, then, axis in itertools.product(
+            ("T-0", "T-1"), ("2026-06-05T03:00:00Z", "2026-06-11T00:00:00Z"), AXES
+        ):
+            past = {"as_of": then, "time": axis}
+
+            async def data(path: str, past: dict[str, str] = past) -> Any:
+                answer = await http.get(path, params=past)
+                assert answer.status_code == 200, answer.text
+                asked.append(path)
+                return answer.json()["data"]
+
+            state = await data(f"/v1/streams/{stream(code)}")
+            replayed = sorted(event["position"] for event in state["events"])
+            numbers.add(len(replayed))
+            told = (await data(f"/v1/history/{stream(code)}"))["entries"]
+            assert [entry["position"] for entry in told if entry["own"]] == replayed
+            time = "recorded_at" if axis == "recorded" else "occurred_at"
+            assert max(datetime.fromisoformat(entry[time]) for entry in told) <= datetime.fromisoformat(then)
+            history = await data(f"/v1/assignments/{PROG}/{code}/history")
+            assert [event["position"] for event in history["events"]] == replayed
+            assert history["versions"][-1]["percent"] == state["state"]["percent"]
+            assert [version.get("to_pos") for version in history["versions"]][-1] is None
+            effects = await data(f"/v1/events/{replayed[0]}/effects")
+            assert {entry["position"] for entry in told} <= _in_tree(effects) | set(replayed)
+    assert len(numbers) > 2
+    after = (await bus.js.stream_info(bus.names.stream("COMMANDS"))).state.messages
+    assert after - before == len(asked)  # each reading of the past is on record once (R-358)
+
+
+def _in_tree(node: dict[str, Any]) -> set[int]:
+    return {node["position"], *(position for effect in node["effects"] for position in _in_tree(effect))}
 
 
 async def test_moments_that_cannot_be_asked_for(store: Store, bus: Bus) -> None:
@@ -355,10 +484,133 @@ async def test_every_figure_that_changed_names_the_events_that_changed_it(store:
         else:
             assert positions >= changes[key], key
     assert {at for positions in told.values() for at in positions} <= found.events.keys()
-    with reading_at(store, clock, end, "recorded") as (cursor, _):
-        since = difference(store, cursor, local("2026-06-11T09:00"), end)
     assert found.document()["events"]
-    assert all(one.before != one.after for one in since.moved)
+
+
+async def met_after_all(store: Store, bus: Bus) -> SimulatedClock:
+    """Three tasks of one limit that passes: a result and an extension entered the morning after, dated the evening before."""
+    clock = clock_at()
+    sender, spine = Sender(clock), await spine_of(store, bus, clock)
+    names = [stream(f"T-{n}") for n in range(3)]
+    await publish(spine, sender, *founding(sender))
+    await publish(
+        spine, sender, *(sender.document(AssignTask(content=task(due=date(2026, 6, 10))), name) for name in names)
+    )
+    await publish(spine, sender, *(sender.document(StartWork(), name, "PBCXB-TP") for name in names))
+    await play(spine, "2026-06-11T10:00", clock)
+    evening: dict[str, Any] = {"at": "2026-06-10T20:00"}
+    extension = RequestExtension(due=Due(day=date(2026, 6, 30)), reason="Chờ số liệu")
+    await publish(
+        spine,
+        sender,
+        sender.document(SubmitResult(evidence=EVIDENCE), names[1], "PBCXB-TP", **evening),
+        sender.document(extension, names[2], "PBCXB-TP", **evening),
+    )
+    await publish(spine, sender, sender.document(ApproveExtension(), names[2], **evening))
+    await play(spine, "2026-06-15T10:00", clock)
+    await publish(spine, sender, sender.document(SignOffCompletion(), names[1], authority=AUTHORITY))
+    await spine.stop()
+    return clock
+
+
+async def test_a_limit_met_or_moved_before_it_passed_never_passed_in_what_was_true(store: Store, bus: Bus) -> None:
+    """R-347: within the tolerance what was said to have occurred counts, in rows and in the aggregate replayed."""
+    clock = await met_after_all(store, bus)
+    decider = next(decider for decider in REGISTRY.deciders if decider.name == "assignment")
+    for day, overdue in (("2026-06-11T09:00", {"T-0", "T-1", "T-2"}), ("2026-06-15T11:00", {"T-0"})):
+        for axis in AXES:
+            with reading_at(store, clock, min(local(day), clock.now()), axis) as (_, moment):
+                assert moment is not None
+            found = past_rows(store, "assignments", moment)
+            wanted = overdue if axis == "recorded" else {"T-0"}
+            assert {row["code"] for row in found if row["overdue"]} == wanted, (day, axis)
+            assert {row["code"] for row in found if row["was_overdue"]} == wanted, (day, axis)
+            for number in range(3):
+                own = [event for event in events(store) if event.stream == stream(f"T-{number}")]
+                state = replay(decider, own, moment)
+                assert state is not None
+                assert state.state.was_overdue == (f"T-{number}" in wanted), (day, axis, number)
+
+
+async def test_an_explanation_in_time_but_entered_late_was_never_missed_in_what_was_true(
+    store: Store, bus: Bus
+) -> None:
+    """R-347, the same for what is owed."""
+    case = await Case.opened(store, bus)
+    await case.do(StartWork(), TASK, "PBCXB-TP")
+    await case.play("2026-06-14T08:00")
+    (due,) = (row["due"] for row in rows(store, "SELECT due FROM read.obligations WHERE code = 'EXA-T-1'"))
+    await play(case.spine, due + timedelta(hours=3), case.clock)
+    await case.do(SubmitObligation(), EXPLANATION, "PBCXB-TP", at=due - timedelta(hours=2), texts={"note": WORDS})
+    await case.spine.stop()
+    found = {}
+    for axis in AXES:
+        with reading_at(store, case.clock, due + timedelta(hours=1), axis) as (_, moment):
+            (row,) = (row for row in past_rows(store, "obligations", moment) if row["code"] == "EXA-T-1")
+            found[axis] = (row["missed"], row["was_missed"], row["submitted_at"] is not None)
+    assert found == {"recorded": (True, True, False), "occurred": (False, False, True)}
+
+
+async def test_a_figure_that_was_reported_and_has_moved_is_shown_with_both_values(store: Store, bus: Bus) -> None:
+    """What was reported on the 11th was not true, as is known now: shown by every difference that begins or ends there."""
+    clock = await met_after_all(store, bus)
+    before, start, end = local("2026-06-09T09:00"), local("2026-06-11T09:00"), local("2026-06-12T09:00")
+    for axis, first, last in itertools.product(AXES, (before, start), (start, end)):
+        with reading_at(store, clock, last, axis) as (cursor, _):
+            found = difference(store, cursor, first, last, axis=axis)
+        told = {
+            (one.as_of, one.key["unit"], one.figure): (one.reported, one.now_known)
+            for one in found.moved
+            if one.view == "department_scorecard"
+        }
+        expected = {}
+        for at in {first, last}:
+            cards: list[dict[str, Any]] = []
+            for time in AXES:
+                with reading_at(store, clock, at, time) as (_, moment):
+                    (card,) = past_rows(store, "department_scorecard", moment)
+                    cards.append(card)
+            for figure, reported in cards[0].items():
+                if reported != (now := cards[1][figure]):
+                    expected[at, "PBCXB", figure] = (
+                        (reported, now) if isinstance(reported, int) else (float(reported), float(now))
+                    )
+        assert told == expected
+        if start in (first, last):
+            assert told[start, "PBCXB", "overdue_open"] == (3, 1)
+
+
+async def test_what_changed_in_what_was_true_names_the_events_of_that_time(store: Store, bus: Bus) -> None:
+    """On the axis of occurrence: a figure's events are those at whose instants the scorecard shows another figure."""
+    clock = await lived(store, bus)
+    log = events(store)
+    start, end = local("2026-06-05T09:00"), local("2026-06-16T09:00")
+    with reading_at(store, clock, end, "occurred") as (cursor, _):
+        found = difference(store, cursor, start, end, axis="occurred")
+    instants = [at for at in sorted({event.occurred_at for event in log}) if start < at <= end]
+    changes: dict[tuple[str, str], set[datetime]] = defaultdict(set)
+    cards = {row["unit"]: row for row in past_rows(store, "department_scorecard", Moment(start, "occurred", 0))}
+    for at in instants:
+        now = {row["unit"]: row for row in past_rows(store, "department_scorecard", Moment(at, "occurred", 0))}
+        for unit, row in now.items():
+            for figure, value in row.items():
+                if (cards.get(unit, {}).get(figure) or 0) != (value or 0):
+                    changes[unit, figure].add(at)
+        cards = now
+    when = {event.position: event.occurred_at for event in log}
+    told = {
+        (one.key["unit"], one.figure): [when[at] for at in one.events]
+        for one in found.changed
+        if one.view == "department_scorecard"
+    }
+    assert ("PBCXB", "done") in told
+    for key, known in told.items():
+        assert set(known) >= changes[key], key
+        if "rate" not in key[1]:  # besides, only what made up for each other at one instant
+            assert all(at in changes[key] or known.count(at) > 1 for at in known), key
+    types = {row["position"]: row["type"].split(".")[2] for row in found.events.values()}
+    done = next(one for one in found.changed if one.figure == "done" and one.view == "department_scorecard")
+    assert {types[at] for at in done.events} == {"CompletionSignedOff", "DeadlineCancelled"}  # of the same command
 
 
 async def test_the_commands(
@@ -377,7 +629,15 @@ async def test_the_commands(
 
     await asyncio.to_thread(_read_and_compare, run)
     after = (await bus.js.stream_info(bus.names.stream("COMMANDS"))).state.messages
-    assert after - before == 6  # every reading is on its way to the record (R-358)
+    assert after - before == 9  # every reading is on its way to the record (R-358)
+
+    def refused(*arguments: str) -> str:
+        done = CliRunner().invoke(app, arguments)
+        assert isinstance(done.exception, CommandFailed), (arguments, done.output)  # the console script exits with 1
+        return str(done.exception)
+
+    await asyncio.to_thread(_ask_odd_things, refused)
+    assert (await bus.js.stream_info(bus.names.stream("COMMANDS"))).state.messages == after  # nothing was shown
 
 
 def _read_and_compare(run: Callable[..., Any]) -> None:
@@ -403,3 +663,48 @@ def _read_and_compare(run: Callable[..., Any]) -> None:
     assert changed["changed"]
     assert changed["events"]
     assert "Thay đổi từ" in run("diff", "--from", "2026-06-08T09:00:00+07:00", "--to", at)
+    true = orjson.loads(run("diff", "--from", at, "--to", "2026-06-16T09:00:00+07:00", "--time", "occurred", "--json"))
+    assert true["time"] == "occurred"
+    assert true["moved_since"] == []
+    shown = run("diff", "--from", "2026-06-11T09:00:00+07:00", "--to", at, "--time", "occurred", "--programme", PROG)
+    assert "Đã báo cáo tại 2026-06-11T09:00:00+07:00, nay biết khác" in " ".join(shown.split())
+    then = orjson.loads(run("history", f"{PROG}/T-0", "--as-of", "2026-06-08T09:00:00+07:00", "--json"))
+    assert max(entry["recorded_at"] for entry in then["entries"]) <= "2026-06-08T02:00:00Z"
+
+
+def test_a_figure_that_many_events_changed_names_the_first() -> None:
+    names = {at: f"#{at}" for at in range(30)}
+    assert _listed((1, 2), names) == "#1\n#2"
+    assert _listed(range(25), names).splitlines()[9:] == ["#9", "… và 15 sự kiện khác (--json có đủ)"]
+
+
+def _ask_odd_things(refused: Callable[..., str]) -> None:
+    """Each with the thing, the rule and the way out."""
+    good, past, future = "2026-06-12T12:00:00+07:00", "2020-01-01T00:00:00+07:00", "2099-01-01T00:00:00+07:00"
+    for command, option in ((("replay",), "--as-of"), (("history", f"{PROG}/T-0"), "--as-of")):
+        assert "has not come yet; ask for a moment up to now, 20" in refused(*command, option, future)
+        assert "the log begins at 2026-05-30T07:00:00+07:00" in refused(*command, option, past)
+        occurred = refused(*command, option, past, "--time", "occurred")
+        assert "the first event of the log is of 2026-05-30T07:00:00+07:00" in occurred
+        assert "write 2026-06-05T00:00:00+07:00" in refused(*command, option, "2026-06-05")
+        assert "write 2026-06-05T08:00:00+07:00" in refused(*command, option, "2026-06-05T08:00:00")
+        assert "'yesterday' is no instant; write" in refused(*command, option, "yesterday")
+    assert "--from" in refused("diff", "--from", "2026-06-05", "--to", good)
+    assert "--to" in refused("diff", "--from", good, "--to", "2026-06-05")
+    assert "lies after --to" in refused("diff", "--from", good, "--to", "2026-06-01T00:00:00Z")
+    assert "has not come yet" in refused("diff", "--from", good, "--to", future)
+    assert "the log begins at" in refused("diff", "--from", past, "--to", good)
+    for known in (("replay", "--as-of", good), ("diff", "--from", good, "--to", good), ("history", "--late")):
+        message = refused(*known, "--programme", "NO-SUCH")
+        assert message == f"programme 'NO-SUCH' is not known; at the moment that is read there are: {PROG}"
+    assert "unit 'NO-SUCH' is not known; at the moment" in refused("replay", "--as-of", good, "--unit", "NO-SUCH")
+    assert "write PROGRAMME/CODE" in refused("replay", "--as-of", good, "--assignment", "T-0")
+    assert "no assignment" in refused("replay", "--as-of", good, "--assignment", f"{PROG}/T-99")
+    assert "leave --programme" in refused("replay", "--as-of", good, "--assignment", f"{PROG}/T-0", "--unit", "PBCXB")
+    assert "subject 'T-99' is not known; a subject is a stream" in refused("history", "T-99")
+    began = "2026-05-30T07:00:00+07:00"
+    message = refused("history", "--causes", "60", "--as-of", began)
+    assert message.startswith(
+        f"event with position or id '60' is not known as of {began} (time=recorded); a subject is"
+    )
+    assert "event with position or id '99999' is not known" in refused("history", "--causes", "99999")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +14,15 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from contracts.assignment import AcknowledgeAssignment
-from services.audit import store as audit
+from services.audit import verification
 from services.audit.collecting import folder_tiles, from_folder, from_stream
 from services.audit.follower import Follower, LogContradicted
-from services.audit.leaves import EVENTS, LOGS, RECEIPTS
 from services.audit.notes import Checkpoint, Signer, Verifier, opened_checkpoint
-from services.audit.rows import check_stretch
+from services.audit.rows import Stretch, check_part, check_stretch, connect
 from services.audit.verification import Published, Report, check_log, verify
 from services.bus import Bus
+from services.eventlog import trees
+from services.eventlog.reading import EVENTS, LOGS, RECEIPTS, head_of
 from services.store import Store
 from tests.integration.conftest import Databases
 from tests.integration.support import Desk, clock_at, stream
@@ -111,6 +114,15 @@ CHANGES: dict[str, tuple[str, int, str]] = {
         "UPDATE log.events SET recorded_at = recorded_at - interval '1 microsecond' WHERE notification_id = 300",
     ),
     "an endless instant": (EVENTS, 5, "UPDATE log.events SET recorded_at = 'infinity' WHERE notification_id = 5"),
+    "nothing where a stream was": (EVENTS, 5, "UPDATE log.events SET originator_id = NULL WHERE notification_id = 5"),
+    "nothing where a version was": (
+        EVENTS,
+        5,
+        "UPDATE log.events SET originator_version = NULL WHERE notification_id = 5",
+    ),
+    "nothing where a topic was": (EVENTS, 5, "UPDATE log.events SET topic = NULL WHERE notification_id = 5"),
+    "nothing where an instant was": (EVENTS, 5, "UPDATE log.events SET recorded_at = NULL WHERE notification_id = 5"),
+    "nothing where a source was": (RECEIPTS, 9, "UPDATE log.receipts SET source = NULL WHERE receipt = 9"),
     "nothing where bytes were": (EVENTS, 5, "UPDATE log.events SET state = NULL WHERE notification_id = 5"),
     "bytes that are no JSON": (EVENTS, 5, "UPDATE log.events SET state = '\\x00' WHERE notification_id = 5"),
     "a deleted event": (EVENTS, 77, "DELETE FROM log.events WHERE notification_id = 77"),
@@ -313,7 +325,7 @@ async def small(databases: Databases) -> Any:
         wanted = {}
         with store.recorder.reading() as cursor:
             for log in LOGS:
-                note = audit.checkpoints(cursor, log)[-1].note
+                note = trees.checkpoints(cursor, log)[-1].note
                 found = opened_checkpoint(note, trusted())
                 wanted[log] = {found.size: found}
         store.close()
@@ -331,7 +343,7 @@ def problems_of(connection: psycopg.Connection[Any], wanted: dict[str, dict[int,
             check_log(
                 cursor,
                 log,
-                audit.head(cursor, log),
+                head_of(cursor, log),
                 wanted[log],
                 report,
                 lambda log, size: None,
@@ -417,3 +429,52 @@ def test_every_one_of_ten_thousand_random_changes_is_found(small: Any) -> None:
         connection.execute("SET session_replication_role = replica")
     assert missed == []
     assert problems_of(connection, wanted).clean
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+async def test_many_find_what_one_finds(
+    dsn: str, signed: tuple[Desk, Path], workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever checked a stretch first, they lead to the same roots, and to the same first row that differs."""
+    monkeypatch.setattr(verification, "ALONE", 0)
+    monkeypatch.setattr(verification, "STRETCH", 256)
+    done: list[int] = []
+
+    def check() -> Report:
+        tiles = folder_tiles(signed[1])
+        published = from_folder(signed[1])
+        return verify(
+            dsn, published, trusted(), tiles=tiles, workers=workers, progress=lambda rows, _: done.append(rows)
+        )
+
+    report = check()
+    assert report.problems == []
+    assert done == sorted(done)
+    assert done[-1] == sum(report.rows.values())
+    meddle(dsn, lambda connection: connection.execute(CHANGES["the instant"][2].encode()))
+    assert [(found.position, found.rule) for found in check().problems] == [(300, "column")]
+
+
+async def test_another_process_finds_what_this_one_finds(
+    dsn: str, signed: tuple[Desk, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verification, "STRETCH", 256)
+    meddle(dsn, lambda connection: connection.execute(CHANGES["one bit of the bytes"][2].encode()))
+    report = Report()
+    wanted = {
+        note.size: note for note in (opened_checkpoint(one.note, trusted()) for one in from_folder(signed[1])[:1])
+    }
+    with (
+        ProcessPoolExecutor(1, get_context("spawn"), connect, (dsn,)) as other,
+        verification.reading(dsn) as cursor,
+    ):
+
+        def check(log: str, plan: list[verification.Part]) -> list[Stretch]:
+            return [future.result() for future in [other.submit(check_part, log, *part) for part in plan]]
+
+        check_log(cursor, EVENTS, head_of(cursor, EVENTS), wanted, report, folder_tiles(signed[1]), check)
+    assert {(found.position, found.rule) for found in report.problems} == {
+        (200, "column"),
+        (200, "tile"),
+        (200, "root"),
+    }

@@ -1,0 +1,38 @@
+"""`verify`: `sauro audit verify` over a log of 1,000,000 events: every row and column of both logs, held against checkpoints."""
+
+import asyncio
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from services.audit import verification
+from services.audit.collecting import folder_tiles, from_folder, keys_from
+from services.audit.follower import Follower
+from services.audit.notes import Signer
+from services.clock import SystemClock
+from services.store import Store
+from tests.benchmarks.bench import RUNS, Bench
+from tests.benchmarks.figures import Figure, median_of
+from tests.benchmarks.following import SCAN, big, scan
+from tests.benchmarks.world import world
+
+
+async def verify(bench: Bench) -> list[Figure]:
+    """Events a second, though the receipts are checked in the same time; a scan of the same events after each run."""
+    template = world(bench, big(bench), projected=True)
+    rates, scans = [], []
+    with bench.installation(template) as place, TemporaryDirectory() as kept:
+        folder, store = Path(kept), Store.open(place.dsn, application="bench-audit")
+        bench.says("signing")
+        await Follower(store, None, SystemClock(), Signer.generate("sauro.bench"), folder=folder).settle()
+        store.close()
+        published, tiles = from_folder(folder), folder_tiles(folder)
+        keys = keys_from((folder / "keys").read_text(encoding="utf-8"))
+        for run in range(RUNS + 1):
+            bench.says(f"run {run} of {RUNS}")
+            report = await asyncio.to_thread(verification.verify, place.dsn, published, keys, tiles=tiles)
+            assert report.clean, report.problems[0]
+            scanned = scan(place, 0)
+            if run:
+                rates.append(report.rows["events"] / report.seconds)
+                scans.append(scanned)
+    return [Figure("verify", "events/s", True, tuple(rates), {SCAN: median_of(scans)})]
