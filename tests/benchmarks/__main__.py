@@ -28,6 +28,7 @@ from tests.benchmarks import (
     starting,
     sustained,
     timers,
+    verifying,
 )
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.figures import Figure, show, write
@@ -44,6 +45,7 @@ BENCHMARKS: dict[str, Callable[[Bench], Awaitable[list[Figure]]]] = {
     "history": reading.history,
     "scorecards": reading.scorecards,
     "replay": replaying.replay,
+    "verify": verifying.verify,
     "storm": timers.storm,
     "idle": timers.idle,
     "growth": growth.run,

@@ -42,6 +42,8 @@ FLOORS: Mapping[str, Floor] = {
     "replay subject occurred p99": Floor(15, {RECORDED: 3}),
     "replay programme occurred p99": Floor(90, {RECORDED: 3}),
     "replay all programmes occurred p99": Floor(900, {RECORDED: 3}),
+    "verify": Floor(150_000),
+    "sign": Floor(20_000),
     "storm passed": Floor(10),
     "storm warned": Floor(25),
     "idle": Floor(1),
