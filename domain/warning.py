@@ -98,8 +98,9 @@ def _raise(request: Request[RaiseWarning], state: Warned | None, context: Contex
     if found is None or not deadline.passed or state is not None:
         return []
     raised = _raised(found, deadline, posts, data.about, early=False)
+    early = _supersede_early(request, context) if deadline.fired else []  # without a rung before it there is none
     climbs = _response_due(Deadlines(), deadline.limit, ladder, found[0], programme, raised.policy_version or 1)
-    return _effective(deadline.limit.at, *_supersede_early(request, context), raised, *climbs)
+    return _effective(deadline.limit.at, *early, raised, *climbs)
 
 
 def _effective(at: datetime, *found: Change) -> Changes:
@@ -333,11 +334,12 @@ _LATER: dict[Any, Any] = {
 
 
 def _reads(request: Request[Any]) -> tuple[str, ...]:
-    about = getattr(request.data, "about", None)
-    if about is None:
+    data = request.data
+    if not isinstance(data, RaiseWarning):
         return surroundings(request)
-    both = (stream_of(request.programme, about, request.data.key, early=early) for early in (True, False))
-    return (*surroundings(request), about, *both)
+    if data.rung is None:
+        return (*surroundings(request), data.about)  # and the early warning, if a rung before the limit was reached
+    return (*surroundings(request), data.about, stream_of(request.programme, data.about, data.key, early=False))
 
 
 DECIDER = Decider(CONTRACT, Warned, dispatch(CONTRACT.name, _OPENING, _LATER), evolve, reads=_reads)

@@ -27,6 +27,7 @@ from services.settings import MissingEngines, Settings
 from services.store import Store
 from services.timekeeper import app as timekeeper_app
 from services.warning import app as warning_app
+from services.warning import later as warning_later
 from services.warning.core import Warnings
 
 log = structlog.get_logger("sauro.app")
@@ -104,7 +105,7 @@ class Host:
             stack.callback(store.close)
             runtime = Runtime(self._settings, store, bus, SystemClock())
             if warning_app.NAME in self._services:
-                await warning_app.ensure_consumer(bus)
+                await warning_app.ensure_consumers(bus)
             if "api" in self._services:
                 await stack.enter_async_context(self._api(runtime))
             tasks = [self._follower(name, runtime) for name in BEGIN if name in self._services]
@@ -119,9 +120,13 @@ class Host:
     def _warning(self, runtime: Runtime) -> list[asyncio.Task[None]]:
         warnings = Warnings(runtime.store.codec, runtime.bus)
         return [
-            asyncio.create_task(self._heard.handle(warnings), name="warning"),
+            asyncio.create_task(self._heard.handle(runtime.bus, warnings), name="warning"),
             asyncio.create_task(warning_app.watch(runtime.bus, self._subscriber, warnings), name="warning watch"),
             asyncio.create_task(beat_alone(warning_app.NAME, runtime, warnings.tell_trouble), name="warning heartbeat"),
+            asyncio.create_task(
+                supervise(warning_later.NAME, runtime, lambda: warning_later.begin(runtime), (warning_later.NAME,)),
+                name=warning_later.NAME,
+            ),
         ]
 
     def _follower(self, service: str, runtime: Runtime) -> asyncio.Task[None]:

@@ -90,10 +90,11 @@ class Lease:
     - intake: a command's key (source, id) is unique in log.receipts and a stream's version in log.events;
     - projector: its position moves in the transaction of its rows, and only from where it believed to stand;
     - relay: each batch names the sequence it follows (`Nats-Expected-Last-Sequence`);
-    - timekeeper: command ids derive from the limit, and the domain lets a limit fire once.
+    - timekeeper: command ids derive from the limit, and the domain lets a limit fire once;
+    - warning, its later part: command ids derive from the events it hears.
 
-    The warning service and the API need no lease: warning's instances share one consumer and derive their commands' ids from the
-    events they hear; the API reads, and publishes what intake recognises.
+    The urgent part of warning and the API need no lease: warning's instances share one consumer and derive their commands' ids
+    from the events they hear; the API reads, and publishes what intake recognises.
     """
 
     def __init__(self, dsn: str, service: str, locks: Sequence[str]) -> None:

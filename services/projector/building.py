@@ -1,7 +1,7 @@
 """Folds the log into the build schema: closed versions as they come, live rows and what stands apart at each checkpoint."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -9,7 +9,7 @@ from psycopg import Connection, Cursor
 
 from projections.builds import BUILD, begin_build, built_position, built_rows, save_position
 from projections.model import Handlers, ReadModel
-from projections.rows import Fold, keys_of, replace_rows, write_closed, write_fold
+from projections.rows import Closed, Fold, keys_of, replace_rows, write_closed, write_fold
 from services.collecting import no_collector
 from services.eventlog.reading import states_after
 from services.projector.apart import write_apart
@@ -59,11 +59,17 @@ class Builder:
 
     def advance(self, cursor: Cursor[Any], to: int, progress: Progress | None = None) -> None:
         """Fold up to a position and write it, all in the caller's transaction. Raises CannotApply."""
-        with no_collector(), closing(self._batches(to)) as batches:
+        with no_collector(), ThreadPoolExecutor(1) as writer, closing(self._batches(to)) as batches:
+            writing: Future[None] | None = None
             for states in batches:
-                self._fold(cursor, states)
+                closed = self._fold(states)
+                if writing is not None:
+                    writing.result()
+                writing = writer.submit(_write_closed, cursor, closed)
                 if progress is not None:
                     progress(self.position, to)
+            if writing is not None:
+                writing.result()
         self._write_live(cursor)
         save_position(cursor, self.position)
 
@@ -77,17 +83,20 @@ class Builder:
                 following = reader.submit(states_after, cursor, at, BATCH, to)
                 yield states
 
-    def _fold(self, cursor: Cursor[Any], states: Sequence[bytes]) -> None:
+    def _fold(self, states: Sequence[bytes]) -> list[tuple[ReadModel, list[Closed]]]:
+        """Apply a batch; returns the versions it closed, by model. PostgreSQL takes them in while the next batch is folded."""
         decode = self._store.codec.decode
         handled = self._handlers.split(map(decode, states))
+        found = []
         for model in self.models.values():
             fold = self._folds[model.name]
             for event in handled.get(model.name, ()):
                 for key in keys_of(model, event):
                     fold.take(key, event)
-            write_closed(cursor, BUILD, model, fold.closed)
-            fold.closed.clear()
+            found.append((model, fold.closed))
+            fold.closed = []
         self.position += len(states)
+        return found
 
     def _write_live(self, cursor: Cursor[Any]) -> None:
         for fold in self._folds.values():
@@ -100,3 +109,8 @@ class Builder:
             fold.changed.clear()
             fold.apart.clear()
             fold.left.clear()
+
+
+def _write_closed(cursor: Cursor[Any], closed: Sequence[tuple[ReadModel, Sequence[Closed]]]) -> None:
+    for model, versions in closed:
+        write_closed(cursor, BUILD, model, versions)

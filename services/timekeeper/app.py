@@ -1,5 +1,7 @@
 """The timekeeper at work: asleep until the next limit, woken when the read models change."""
 
+import asyncio
+
 from services.hosting import IDLE, Bell, Runtime, Work
 from services.projector.core import CHANNEL
 from services.timekeeper.core import Timekeeper
@@ -17,8 +19,10 @@ async def begin(runtime: Runtime) -> Work:
         return await timekeeper.step() if await timekeeper.can_see() else 0  # the projector makes the read model
 
     async def idle() -> None:
-        following = await timekeeper.next_at() if await timekeeper.can_see() else None
-        left = LONGEST if following is None else (following - runtime.clock.now()).total_seconds()
-        await bell.wait(min(max(left, 0.0), LONGEST) if left > 0 else IDLE)
+        following = await timekeeper.next_unseen() if await timekeeper.can_see() else None
+        left = LONGEST if following is None else max((following - runtime.clock.now()).total_seconds(), 0.0)
+        pause = min(left, timekeeper.pause)
+        await asyncio.sleep(pause)
+        await bell.wait(min(left - pause, IDLE if pause else LONGEST))
 
     return Work(step, idle, stop=bell.__aexit__)

@@ -8,12 +8,13 @@ and never again once its receipt says that it was accepted.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple, cast
 
-from contracts.deadlines import DeadlineKey, RecordDeadlineApproached, RecordDeadlinePassed
-from projections.deadlines import DUE, EXISTS, NEXT
+from psycopg.rows import tuple_row
+
+from contracts.deadlines import DeadlineKey, DeadlineKind, RecordDeadlineApproached, RecordDeadlinePassed
+from projections.deadlines import DUE, EXISTS, NEXT, NEXT_AFTER
 from services.bus import Bus
 from services.clock import Clock
 from services.outgoing import Outgoing
@@ -24,35 +25,42 @@ BATCH = 2000
 MOST = 100_000
 """Commands on their way at a time, at most."""
 BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
+FIRST = (BEGINNING, "", "", "")
+"""A place before all that falls due."""
 RESEND_AFTER = timedelta(seconds=60)
+A_ROW = 0.00025
+"""Seconds to pause before the next look for each row the last one found: each change of the read model would otherwise have all
+that is on its way read again."""
 SOURCE = "timekeeper"
 
 
-@dataclass(frozen=True, slots=True)
-class DueNow:
-    """A limit or a rung before it that is due."""
+class DueNow(NamedTuple):
+    """A limit or a rung before it that is due, in the order of the columns of DUE."""
 
-    stream: str
-    organisation: str
-    key: DeadlineKey
     at: datetime
+    stream: str
+    kind: str
+    occurrence: str
+    due_version: int
     rung: int | None
-    following: datetime | None = None
-    """When the same limit, or the period after it, falls due next, as far as is known now."""
+    organisation: str
+    limit_at: datetime
+    leads: list[tuple[int, str]]
 
     @property
-    def place(self) -> tuple[datetime, str, str, str]:
-        """Where it stands in the order in which limits go."""
-        return self.at, self.stream, self.key.kind, self.key.occurrence
+    def identity(self) -> tuple[Any, ...]:
+        """What its command is known by."""
+        return self.stream, self.kind, self.occurrence, self.due_version, self.rung
 
     @property
-    def name(self) -> str:
-        """The id its first command has."""
-        return derived_id(SOURCE, self.stream, self.key.kind, self.key.occurrence, self.key.due_version, self.rung)
+    def following(self) -> datetime | None:
+        """When the same limit, or the period after it, falls due next, as far as is known now."""
+        if self.rung is None:
+            return self.at if self.kind == "report_period" else None
+        return min((datetime.fromisoformat(at) for rung, at in self.leads if rung != self.rung), default=self.limit_at)
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(NamedTuple):
     """A command on its way: when it was first and last sent, and its present id."""
 
     first: datetime
@@ -65,19 +73,23 @@ class Timekeeper:
 
     def __init__(self, store: Store, bus: Bus, clock: Clock) -> None:
         self._store, self._bus, self._clock = store, bus, clock
-        self._sent: OrderedDict[str, Sent] = OrderedDict()
+        self._sent: OrderedDict[tuple[Any, ...], Sent] = OrderedDict()
         self._seen = False
+        self._looked = BEGINNING
+        self.pause = 0.0
+        """Seconds to let pass before the next look; 0 when nothing is due."""
         self.overdue_seconds = 0.0
         self.sequence = 0
 
     async def step(self) -> int:
         """Send commands for what is due now, page by page while pages hold something new; returns how many."""
-        now, count = self._clock.now(), 0
+        self._looked, count = (now := self._clock.now()), 0
         after: DueNow | None = None
         end: datetime | None = None
         while True:
             page = await asyncio.to_thread(self._due, now, after)
             if after is None:
+                self.pause = len(page) * A_ROW
                 self.overdue_seconds = (now - page[0].at).total_seconds() if page else 0.0
             due, end = self._in_order(page, end, now)
             commands = await asyncio.to_thread(self._commands, due, now)
@@ -100,18 +112,24 @@ class Timekeeper:
 
     async def next_at(self) -> datetime | None:
         """When the next limit or rung falls due, UTC; None when nothing is scheduled."""
-        return await asyncio.to_thread(self._next)
+        return await asyncio.to_thread(self._next, NEXT)
 
-    def _next(self) -> datetime | None:
+    async def next_unseen(self) -> datetime | None:
+        """When the first limit or rung falls due that the last look did not see yet, UTC; None when there is none."""
+        return await asyncio.to_thread(self._next, NEXT_AFTER, self._looked)
+
+    def _next(self, query: str, *after: datetime) -> datetime | None:
         with self._store.recorder.reading() as cursor:
-            row = cursor.execute(NEXT).fetchone()
+            row = cursor.execute(query, after, prepare=True).fetchone()
         return row["next_at"] if row else None
 
     def _due(self, now: datetime, after: DueNow | None) -> Sequence[DueNow]:
-        with self._store.recorder.reading() as cursor:
-            start = after.place if after else (BEGINNING, "", "", "")
-            rows = cursor.execute(DUE, (now, *start, BATCH), prepare=True).fetchall()
-        return [_due_now(row) for row in rows]
+        start = after[: len(FIRST)] if after else FIRST
+        with (
+            self._store.recorder.reading() as pooled,
+            pooled.connection.cursor(binary=True, row_factory=tuple_row) as cursor,
+        ):
+            return [DueNow(*row) for row in cursor.execute(DUE, (now, *start, BATCH), prepare=True)]
 
     def _in_order(
         self, due: Sequence[DueNow], end: datetime | None, now: datetime
@@ -125,29 +143,35 @@ class Timekeeper:
         for found in due:
             if end is not None and found.at > end:
                 break
-            sent = self._sent.get(found.name)
-            if found.following is not None and (sent is None or now - sent.first < RESEND_AFTER):
-                end = found.following if end is None else min(end, found.following)
+            if (following := found.following) is not None:
+                sent = self._sent.get(found.identity)
+                if sent is None or now - sent.first < RESEND_AFTER:
+                    end = following if end is None else min(end, following)
             going.append(found)
         return going, end
 
     def _commands(self, due: Sequence[DueNow], now: datetime) -> list[Outgoing]:
         """Commands for what was not sent yet or must be sent again; what is on its way waits for the read model."""
-        old = [sent.id for found in due if (sent := self._sent.get(found.name)) and now - sent.last >= RESEND_AFTER]
+        resend = now - RESEND_AFTER
+        waiting = [(found, self._sent.get(found.identity)) for found in due]
+        old = [sent.id for _, sent in waiting if sent is not None and sent.last <= resend]
         answered = self._store.recorder.receipts([(SOURCE, id_) for id_ in old])
         commands = []
-        for found in due:
-            sent = self._sent.get(found.name)
-            if sent is not None and now - sent.last < RESEND_AFTER:
+        for found, sent in waiting:
+            if sent is None:
+                id_ = derived_id(SOURCE, *found.identity)
+            elif sent.last > resend:
                 continue
-            id_ = found.name if sent is None else sent.id
-            self._sent[found.name] = Sent(sent.first if sent else now, now, id_)
+            else:
+                id_ = sent.id
+            first = sent.first if sent else now
             if (SOURCE, id_) in answered:
                 if answered[SOURCE, id_][0].outcome == "accepted":
+                    self._sent[found.identity] = Sent(first, now, id_)
                     continue  # it is in the log; the read model does not show it yet
                 # A refused attempt (this clock ahead of intake's) must not silence the limit for ever.
-                id_ = derived_id(found.name, int((now - found.at) / RESEND_AFTER))
-                self._sent[found.name] = Sent(self._sent[found.name].first, now, id_)
+                id_ = derived_id(derived_id(SOURCE, *found.identity), int((now - found.at) / RESEND_AFTER))
+            self._sent[found.identity] = Sent(first, now, id_)
             commands.append(_command(found, id_))
         while len(self._sent) > MOST:
             self._sent.popitem(last=False)
@@ -155,17 +179,8 @@ class Timekeeper:
 
 
 def _command(due: DueNow, id_: str) -> Outgoing:
+    key = DeadlineKey(kind=cast(DeadlineKind, due.kind), occurrence=due.occurrence, due_version=due.due_version)
     command: RecordDeadlineApproached | RecordDeadlinePassed = (
-        RecordDeadlinePassed(key=due.key) if due.rung is None else RecordDeadlineApproached(key=due.key, rung=due.rung)
+        RecordDeadlinePassed(key=key) if due.rung is None else RecordDeadlineApproached(key=key, rung=due.rung)
     )
     return system_command(command, due.stream, due.organisation, due.at, id_)
-
-
-def _due_now(row: dict[str, Any]) -> DueNow:
-    key = DeadlineKey(kind=row["kind"], occurrence=row["occurrence"], due_version=row["due_version"])
-    at, rung = row["next_at"], row["next_rung"]
-    later = [datetime.fromisoformat(lead) for number, lead in row["leads"] if number != rung]
-    following = at if key.kind == "report_period" else None
-    if rung is not None:
-        following = min((*later, row["limit_at"]))
-    return DueNow(row["stream"], row["organisation"], key, at, rung, following)

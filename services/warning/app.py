@@ -1,4 +1,4 @@
-"""The warning service at work: a FastStream subscriber to the deadline and warning events on EVENTS.
+"""The warning service at work: a FastStream subscriber to the deadline events on EVENTS; `later` does what can wait.
 
 It keeps nothing and its commands derive their ids from the events, so a redelivered batch, a second instance or a restart
 send the same commands again and each rung fires once.
@@ -10,6 +10,7 @@ unavailable, until `ack_wait` brings it again, and spins without pause on a conn
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 import structlog
@@ -23,13 +24,47 @@ from nats.js.errors import NotFoundError
 
 from services.bus import Bus, Names
 from services.warning.core import Warnings
+from services.warning.later import NAME as LATER
+from services.warning.pace import URGENT
 
 NAME = "warning"
 LOOK = 2.0
-BATCH = 512
-AHEAD = 2048
+BATCH = 1024
+AHEAD = 4096
 """Events that may lie aside unacknowledged, in all instances together; the server sends no more until some are done."""
 log = structlog.get_logger("sauro.warning")
+
+
+async def ensure_consumers(bus: Bus) -> None:
+    """The durable consumers of both parts, each with the subjects it hears; the later part begins where the whole was."""
+    await _ensure_later(bus)
+    await ensure_consumer(bus)
+
+
+async def _ensure_later(bus: Bus) -> None:
+    stream, durable = bus.names.stream("EVENTS"), bus.names.stream(LATER)
+    try:
+        await bus.js.consumer_info(stream, durable)
+    except NotFoundError:
+        start = 1 + await _floor(bus, stream, bus.names.stream(NAME))
+        filters = list(Warnings.filters(bus, "later"))
+        await bus.js.add_consumer(
+            stream,
+            ConsumerConfig(
+                durable_name=durable,
+                deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+                opt_start_seq=start,
+                ack_policy=ConsumerAckPolicy.ALL,
+                filter_subjects=filters,
+            ),
+        )
+
+
+async def _floor(bus: Bus, stream: str, durable: str) -> int:
+    with suppress(NotFoundError):
+        info = await bus.js.consumer_info(stream, durable)
+        return (info.ack_floor.stream_seq if info.ack_floor else 0) or 0
+    return 0
 
 
 async def ensure_consumer(bus: Bus) -> None:
@@ -57,7 +92,7 @@ async def ensure_consumer(bus: Bus) -> None:
             ack_policy=ConsumerAckPolicy.EXPLICIT,
             ack_wait=10.0,
             max_ack_pending=AHEAD,
-            filter_subjects=list(Warnings.filters(bus)),
+            filter_subjects=list(Warnings.filters(bus, "urgent")),
         ),
     )
 
@@ -86,23 +121,24 @@ class Heard:
         self._events.append(event)
         self._came.set()
 
-    async def handle(self, warnings: Warnings) -> None:
+    async def handle(self, bus: Bus, warnings: Warnings) -> None:
         """Handle what lies aside, as it comes, until cancelled."""
         while True:
             await self._came.wait()
             events, self._events = self._events[:BATCH], self._events[BATCH:]
             if not self._events:
                 self._came.clear()
-            await _handle(warnings, events)
+            await _handle(bus, warnings, events)
 
 
-async def _handle(warnings: Warnings, events: Sequence[Msg]) -> None:
+async def _handle(bus: Bus, warnings: Warnings, events: Sequence[Msg]) -> None:
     """Handle and acknowledge; a batch that fails is handled event by event, so that one bad event holds up no other.
 
     What is not acknowledged comes again after the consumer's `ack_wait`; the trouble stands in the log and in the heartbeat.
     """
     try:
-        await warnings.handle([event.data for event in events])
+        await URGENT.wait(bus, len(events))
+        await warnings.handle([event.data for event in events], "urgent")
         for event in events:
             await event.ack()
     except Exception as error:
@@ -111,7 +147,7 @@ async def _handle(warnings: Warnings, events: Sequence[Msg]) -> None:
             log.exception("events wait to be heard again", events=len(events), first=events[0].data[:300])
             return
         for event in events:
-            await _handle(warnings, [event])
+            await _handle(bus, warnings, [event])
 
 
 def subscribe(broker: NatsBroker, names: Names, heard: Heard) -> Subscriber:
@@ -123,7 +159,7 @@ def subscribe(broker: NatsBroker, names: Names, heard: Heard) -> Subscriber:
         ack_policy=AckPolicy.MANUAL,
         decoder=_raw,
         title=NAME,
-        description="deadline and warning events that call for warnings, escalations and notices",
+        description="deadline events that call for warnings and escalations",
     )
 
     @subscriber

@@ -1,23 +1,26 @@
 """Handles a batch of events from EVENTS: sends the commands they call for, and notices to the posts a warning names.
 
-`WarningDelivered` follows JetStream's acknowledgement of the notice, not the raise.
+`WarningDelivered` follows JetStream's acknowledgement of the notice, not the raise. What an event calls for has two parts, which
+the service sends apart: warnings at once, deliveries and demands for explanation when no warning waits.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 import orjson
 
+from contracts.obligation import DemandExplanation
 from contracts.warning import Notice, RecordDelivery, WarningEscalated, WarningRaised
 from domain.kernel import Recorded
 from services.bus import Bus
 from services.eventlog.codec import EventCodec, instant_text
 from services.outgoing import Outgoing
 from services.senders import derived_id, send, system_command
-from services.warning.reactions import HEARD, NOTICED, reactions
+from services.warning.reactions import EXPLAINED, HEARD, NOTICED, reactions
 
 SOURCE = "warning"
 RAISED = (WarningRaised, WarningEscalated)
+Part = Literal["all", "urgent", "later"]
 
 
 class Warnings:
@@ -35,22 +38,17 @@ class Warnings:
         return told
 
     @staticmethod
-    def filters(bus: Bus) -> tuple[str, ...]:
+    def filters(bus: Bus, part: Part = "all") -> tuple[str, ...]:
         """The subjects of EVENTS the service hears."""
-        return (
-            *(bus.names.event("*", "*", name) for name in HEARD),
-            *(bus.names.event("*", "warning", name) for name in NOTICED),
-        )
+        heard = tuple(bus.names.event("*", "*", name) for name in (EXPLAINED if part == "later" else HEARD))
+        return heard if part == "urgent" else (*heard, *(bus.names.event("*", "warning", name) for name in NOTICED))
 
-    async def handle(self, stored: Sequence[bytes]) -> int:
-        """Answer a batch of stored events; returns how many commands were sent. Safe to repeat."""
+    async def handle(self, stored: Sequence[bytes], part: Part = "all") -> int:
+        """Answer a batch of stored events, or one part of it; returns how many commands were sent. Safe to repeat."""
         events = [self._codec.decode(state) for state in stored]
-        delivered = await self._deliver([event for event in events if isinstance(event.data, RAISED)])
-        commands = [
-            command
-            for event in events
-            for command in ([delivered[event.id]] if isinstance(event.data, RAISED) else reactions(event))
-        ]
+        raised = [event for event in events if isinstance(event.data, RAISED)]
+        delivered = {} if part == "urgent" else await self._deliver(raised)
+        commands = [command for event in events for command in _called_for(event, delivered, part)]
         if commands:
             self.sequence = (await send(self._bus, SOURCE, commands))[-1]
         return len(commands)
@@ -83,6 +81,16 @@ class Warnings:
             )
             for event in raised
         }
+
+
+def _called_for(event: Recorded[Any], delivered: Mapping[str, Outgoing], part: Part) -> Iterator[Outgoing]:
+    if isinstance(event.data, RAISED):
+        if part != "urgent":
+            yield delivered[event.id]
+        return
+    for command in reactions(event):
+        if part == "all" or (part == "later") == isinstance(command.command, DemandExplanation):
+            yield command
 
 
 def _notice(event: Recorded[Any], post: str) -> bytes:

@@ -25,6 +25,7 @@ from services.outgoing import Outgoing
 from services.senders import derived_id, system_command
 
 HEARD = ("DeadlineApproached", "DeadlinePassed", "DeadlineRescheduled", "DeadlineMet", "DeadlineCancelled")
+EXPLAINED = ("DeadlinePassed",)
 NOTICED = ("WarningRaised", "WarningEscalated")
 _EXPLAINED = frozenset({"assignment_due", "obligation_due"})
 _DONE = frozenset({"completed", "late_completion"})

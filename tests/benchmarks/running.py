@@ -130,6 +130,8 @@ class NotQuiet(Exception):
 async def quiet(bus: Bus, http: Http, patience: float = 120) -> None:
     """Until no command waits, every event is published and projected, and the warning service has been sent all of them.
 
+    Both its parts, and the later one has answered them.
+
     Raises NotQuiet.
     """
     names, times, until = bus.names, 0, time.monotonic() + patience
@@ -138,14 +140,16 @@ async def quiet(bus: Bus, http: Http, patience: float = 120) -> None:
         published = (await bus.js.stream_info(names.stream("EVENTS"))).state.last_seq
         intake = await bus.js.consumer_info(names.stream("COMMANDS"), names.stream("intake"))
         warning = await bus.js.consumer_info(names.stream("EVENTS"), names.stream("warning"))
+        later = await bus.js.consumer_info(names.stream("EVENTS"), names.stream("warning-later"))
         answered = intake.ack_floor.stream_seq if intake.ack_floor else 0
         status, _, body = await http.get("/v1/programmes")
         answer = json.loads(body) if status == 200 else {"lag": -1, "position": -1}
         stand = (
             f"{sent} commands sent, {answered} answered; {published} events published, {answer['position']} projected,"
-            f" lag {answer['lag']}; warning: {warning.num_pending} pending, {warning.num_ack_pending} unacknowledged"
+            f" lag {answer['lag']}; warning: {warning.num_pending} pending, {warning.num_ack_pending} unacknowledged,"
+            f" later: {later.num_pending} pending, {later.num_ack_pending} unacknowledged"
         )
-        still = answered >= sent and not warning.num_pending
+        still = answered >= sent and not (warning.num_pending or later.num_pending or later.num_ack_pending)
         times = times + 1 if still and answer["lag"] == 0 and answer["position"] == published else 0
         if time.monotonic() > until:
             raise NotQuiet(stand)
