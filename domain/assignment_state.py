@@ -1,6 +1,6 @@
 """The state of an assignment: what folds of its events know (appendix 3.1)."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, cast
 
@@ -35,7 +35,7 @@ from contracts.assignment import (
 from contracts.deadlines import DeadlineMet, DeadlinePassed
 from contracts.limits import Limit
 from domain.deadlines import DEADLINE_FOLD, Deadlines, evolve_deadlines
-from domain.kernel import Recorded, folding
+from domain.kernel import Recorded, changed, folding
 from domain.submissions import Submission
 
 Status = Literal[
@@ -63,7 +63,7 @@ class ExtensionAsked:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Assignment:
     """The state of one assignment stream."""
 
@@ -120,29 +120,29 @@ class Assignment:
 def _on_drafted(state: Assignment | None, recorded: Recorded[TaskDrafted]) -> Assignment:
     if state is None:
         return Assignment(recorded.code, recorded.data.content)
-    return replace(state, content=recorded.data.content)
+    return changed(state, content=recorded.data.content)
 
 
 def _on_assigned(state: Assignment | None, recorded: Recorded[TaskAssigned]) -> Assignment:
     data = recorded.data
     base = state or Assignment(recorded.code, data.content)
-    return replace(base, content=data.content, status="assigned", original=data.original, current=data.original)
+    return changed(base, content=data.content, status="assigned", original=data.original, current=data.original)
 
 
 def _on_acknowledged(state: Assignment, recorded: Recorded[AssignmentAcknowledged]) -> Assignment:
-    return replace(state, status="acknowledged")
+    return changed(state, status="acknowledged")
 
 
 def _on_started(state: Assignment, recorded: Recorded[WorkStarted]) -> Assignment:
-    return replace(state, status="in_progress")
+    return changed(state, status="in_progress")
 
 
 def _on_progress(state: Assignment, recorded: Recorded[ProgressReported]) -> Assignment:
-    return replace(state, status="in_progress", percent=recorded.data.percent)
+    return changed(state, status="in_progress", percent=recorded.data.percent)
 
 
 def _on_milestone(state: Assignment, recorded: Recorded[MilestoneReached]) -> Assignment:
-    return replace(state, reached=state.reached | {recorded.data.milestone})
+    return changed(state, reached=state.reached | {recorded.data.milestone})
 
 
 def _on_difficulty(state: Assignment, recorded: Recorded[DifficultyRaised]) -> Assignment:
@@ -150,7 +150,7 @@ def _on_difficulty(state: Assignment, recorded: Recorded[DifficultyRaised]) -> A
 
 
 def _on_delegated(state: Assignment, recorded: Recorded[SubtaskDelegated]) -> Assignment:
-    return replace(state, children={**state.children, recorded.data.child: recorded.data.mandatory})
+    return changed(state, children={**state.children, recorded.data.child: recorded.data.mandatory})
 
 
 def _on_submitted(state: Assignment, recorded: Recorded[ResultSubmitted]) -> Assignment:
@@ -158,34 +158,34 @@ def _on_submitted(state: Assignment, recorded: Recorded[ResultSubmitted]) -> Ass
     handed_in = Submission(
         data.submission, actor.post, actor.unit, recorded.occurred_at, data.decides_at, data.late_entry
     )
-    return replace(state, status="under_review", submission=handed_in, submissions=data.submission)
+    return changed(state, status="under_review", submission=handed_in, submissions=data.submission)
 
 
 def _on_returned(state: Assignment, recorded: Recorded[ResultReturned]) -> Assignment:
-    return replace(state, status="in_progress", submission=None)
+    return changed(state, status="in_progress", submission=None)
 
 
 def _on_signed_off(state: Assignment, recorded: Recorded[CompletionSignedOff]) -> Assignment:
-    return replace(state, status="completed", percent=100, at_risk=None)
+    return changed(state, status="completed", percent=100, at_risk=None)
 
 
 def _on_referred(state: Assignment, recorded: Recorded[MatterReferredUp]) -> Assignment:
-    return replace(state, referred_to=recorded.data.addressee)
+    return changed(state, referred_to=recorded.data.addressee)
 
 
 def _on_decided(state: Assignment, recorded: Recorded[HigherDecisionRecorded]) -> Assignment:
-    return replace(state, referred_to=None)
+    return changed(state, referred_to=None)
 
 
 def _on_extension_requested(state: Assignment, recorded: Recorded[ExtensionRequested]) -> Assignment:
-    return replace(state, extension=ExtensionAsked(recorded.data.limit, recorded.actor.post, recorded.occurred_at))
+    return changed(state, extension=ExtensionAsked(recorded.data.limit, recorded.actor.post, recorded.occurred_at))
 
 
 def _on_extension_approved(state: Assignment, recorded: Recorded[ExtensionApproved]) -> Assignment:
     data = recorded.data
     # Approved in time though entered after the passing was recorded: the first limit was never missed (R-330, R-347).
     in_time_after_all = not data.after_passing and state.original is not None and data.was.at == state.original.at
-    return replace(
+    return changed(
         state,
         extension=None,
         extensions=state.extensions + 1,
@@ -195,7 +195,7 @@ def _on_extension_approved(state: Assignment, recorded: Recorded[ExtensionApprov
 
 
 def _on_extension_refused(state: Assignment, recorded: Recorded[ExtensionRefused]) -> Assignment:
-    return replace(state, extension=None)
+    return changed(state, extension=None)
 
 
 def _on_amended(state: Assignment, recorded: Recorded[AssignmentAmended]) -> Assignment:
@@ -204,45 +204,45 @@ def _on_amended(state: Assignment, recorded: Recorded[AssignmentAmended]) -> Ass
         for name in ("work", "deliverables", "measures", "priority", "tags")
         if (value := getattr(recorded.data, name)) is not None
     }
-    return replace(state, content=state.content.model_copy(update=given))
+    return changed(state, content=state.content.model_copy(update=given))
 
 
 def _on_reassigned(state: Assignment, recorded: Recorded[AssignmentReassigned]) -> Assignment:
     data = recorded.data
     content = state.content.model_copy(update={"lead_unit": data.to_unit, "person": data.to_person})
-    return replace(state, content=content)
+    return changed(state, content=content)
 
 
 def _on_suspended(state: Assignment, recorded: Recorded[AssignmentSuspended]) -> Assignment:
-    return replace(state, status="suspended", resumes_to=cast(OpenStatus, state.status))
+    return changed(state, status="suspended", resumes_to=cast(OpenStatus, state.status))
 
 
 def _on_resumed(state: Assignment, recorded: Recorded[AssignmentResumed]) -> Assignment:
-    return replace(state, status=recorded.data.status)
+    return changed(state, status=recorded.data.status)
 
 
 def _on_carried_over(state: Assignment, recorded: Recorded[AssignmentCarriedOver]) -> Assignment:
     data = recorded.data
     content = state.content.model_copy(update={"phase": data.to_phase})
-    return replace(
+    return changed(
         state, content=content, current=data.limit or state.current, was_overdue=state.was_overdue or data.was_overdue
     )
 
 
 def _on_cancelled(state: Assignment, recorded: Recorded[AssignmentCancelled]) -> Assignment:
-    return replace(state, status="cancelled", at_risk=None)
+    return changed(state, status="cancelled", at_risk=None)
 
 
 def _on_closed(state: Assignment, recorded: Recorded[AssignmentClosedUnfinished]) -> Assignment:
-    return replace(state, status="closed_unfinished", at_risk=None)
+    return changed(state, status="closed_unfinished", at_risk=None)
 
 
 def _on_at_risk(state: Assignment, recorded: Recorded[AssignmentMarkedAtRisk]) -> Assignment:
-    return replace(state, at_risk=recorded.data.rule)
+    return changed(state, at_risk=recorded.data.rule)
 
 
 def _on_risk_cleared(state: Assignment, recorded: Recorded[AssignmentRiskCleared]) -> Assignment:
-    return replace(state, at_risk=None)
+    return changed(state, at_risk=None)
 
 
 def _on_passed(state: Assignment, recorded: Recorded[DeadlinePassed]) -> Assignment:
@@ -252,7 +252,7 @@ def _on_passed(state: Assignment, recorded: Recorded[DeadlinePassed]) -> Assignm
     # In the order of occurrence a limit may be met or moved before it passed: then it never did (R-347).
     if key.kind != "assignment_due" or known is None or known.key != key:
         return after
-    return replace(after, was_overdue=True)
+    return changed(after, was_overdue=True)
 
 
 def _on_met(state: Assignment, recorded: Recorded[DeadlineMet]) -> Assignment:
@@ -261,7 +261,7 @@ def _on_met(state: Assignment, recorded: Recorded[DeadlineMet]) -> Assignment:
     in_time_after_all = data.after_passing and state.original is not None and data.met_at < state.original.at
     if data.key.kind != "assignment_due" or not in_time_after_all:
         return after
-    return replace(after, was_overdue=False)
+    return changed(after, was_overdue=False)
 
 
 _FOLD: dict[Any, Any] = {

@@ -6,7 +6,7 @@ comes before the timer finds it recorded all the same (`domain.punctual`).
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -24,7 +24,7 @@ from contracts.deadlines import (
     RecordDeadlinePassed,
 )
 from contracts.limits import Limit
-from domain.kernel import Change, Changes, Recorded, Refused, Request, only_system
+from domain.kernel import Change, Changes, Recorded, Refused, Request, changed, only_system
 
 SILENT: frozenset[DeadlineKind] = frozenset(
     {"phase_start", "phase_end", "phase_handover", "report_period", "obligation_opening", "warning_response_due"}
@@ -45,7 +45,7 @@ def _version(key: DeadlineKey) -> str:
     return f"{key.kind}:{key.occurrence}:{key.due_version}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Deadline:
     """One limit of a stream in its present version."""
 
@@ -160,12 +160,12 @@ class Deadlines:
                 known = self.live.get(slot(key.kind, key.occurrence))
                 if known is None or known.key != key:
                     return self
-                return self._with(replace(known, fired=known.fired | {rung}))
+                return self._with(changed(known, fired=known.fired | {rung}))
             case DeadlinePassed(key=key):
                 known = self.live.get(slot(key.kind, key.occurrence))
                 if known is None or known.key != key:
                     return self
-                return self._with(replace(known, passed=True))
+                return self._with(changed(known, passed=True))
             case DeadlineMet(key=key) | DeadlineCancelled(key=key):
                 return self._without(key)
             case _:
@@ -174,7 +174,7 @@ class Deadlines:
 
 def evolve_deadlines(state: Any, recorded: Recorded[Any]) -> Any:
     """The fold every aggregate with a `deadlines` field uses for the six deadline events."""
-    return replace(state, deadlines=state.deadlines.evolve(recorded.data, recorded.policy_version))
+    return changed(state, deadlines=state.deadlines.evolve(recorded.data, recorded.policy_version))
 
 
 def record_approach(request: Request[RecordDeadlineApproached], deadlines: Deadlines, now: datetime) -> Changes:

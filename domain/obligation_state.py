@@ -1,6 +1,6 @@
 """The state of an obligation: what folds of its events know (appendix 3.2)."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ from contracts.obligation import (
     OwnerSet,
 )
 from domain.deadlines import DEADLINE_FOLD, Deadlines
-from domain.kernel import Recorded, folding
+from domain.kernel import Recorded, changed, folding
 from domain.submissions import Submission
 
 Status = Literal["undated", "scheduled", "open", "submitted", "accepted", "consolidated", "forwarded", "waived"]
@@ -29,7 +29,7 @@ OWED: frozenset[Status] = frozenset({"undated", "scheduled", "open"})
 SETTLED: frozenset[Status] = frozenset({"accepted", "consolidated", "forwarded", "waived"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Obligation:
     """The state of one obligation stream. `submission` is pending or accepted, `first` the first ever (R-182).
 
@@ -104,16 +104,16 @@ def _on_declared(state: Obligation | None, recorded: Recorded[ObligationDeclared
 def _on_due(state: Obligation, recorded: Recorded[DueConfigured]) -> Obligation:
     limit = recorded.data.limit
     status: Status = "scheduled" if state.status == "undated" else state.status
-    return replace(state, status=status, original=state.original or limit, current=limit)
+    return changed(state, status=status, original=state.original or limit, current=limit)
 
 
 def _on_opened(state: Obligation, recorded: Recorded[ObligationOpened]) -> Obligation:
-    return replace(state, status="open") if state.status in OWED else state
+    return changed(state, status="open") if state.status in OWED else state
 
 
 def _on_owner(state: Obligation, recorded: Recorded[OwnerSet]) -> Obligation:
     owner = {"unit": recorded.data.unit, "post": recorded.data.post}
-    return replace(state, duty=state.duty.model_copy(update=owner))
+    return changed(state, duty=state.duty.model_copy(update=owner))
 
 
 def _on_submitted(
@@ -123,33 +123,33 @@ def _on_submitted(
     handed_in = Submission(
         data.submission, actor.post, actor.unit, recorded.occurred_at, data.decides_at, data.late_entry
     )
-    return replace(
+    return changed(
         state, status="submitted", submissions=data.submission, submission=handed_in, first=state.first or handed_in
     )
 
 
 def _on_accepted(state: Obligation, recorded: Recorded[ObligationAccepted]) -> Obligation:
-    return replace(state, status="accepted", settled_at=recorded.recorded_at)
+    return changed(state, status="accepted", settled_at=recorded.recorded_at)
 
 
 def _on_returned(state: Obligation, recorded: Recorded[ObligationReturned]) -> Obligation:
-    return replace(state, status="open", submission=None)
+    return changed(state, status="open", submission=None)
 
 
 def _on_consolidated(state: Obligation, recorded: Recorded[ObligationConsolidated]) -> Obligation:
-    return replace(state, status="consolidated", consolidated_in=recorded.data.consolidated_in)
+    return changed(state, status="consolidated", consolidated_in=recorded.data.consolidated_in)
 
 
 def _on_forwarded(state: Obligation, recorded: Recorded[ObligationForwarded]) -> Obligation:
-    return replace(state, status="forwarded")
+    return changed(state, status="forwarded")
 
 
 def _on_corrected(state: Obligation, recorded: Recorded[ObligationCorrected]) -> Obligation:
-    return replace(state, correction=recorded.data.correction)
+    return changed(state, correction=recorded.data.correction)
 
 
 def _on_waived(state: Obligation, recorded: Recorded[ObligationWaived]) -> Obligation:
-    return replace(state, status="waived", settled_at=recorded.recorded_at)
+    return changed(state, status="waived", settled_at=recorded.recorded_at)
 
 
 _FOLD: dict[Any, Any] = {

@@ -1,6 +1,6 @@
 """The state of a phase: what folds of its events know (appendix 3.5)."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Literal
 
@@ -23,13 +23,13 @@ from contracts.phase import (
     YearReviewed,
 )
 from domain.deadlines import DEADLINE_FOLD, Deadlines, evolve_deadlines
-from domain.kernel import Recorded, folding
+from domain.kernel import Recorded, changed, folding
 from domain.limits import last_on_time_day
 
 Status = Literal["planned", "open", "awaiting_review", "under_review", "reviewed", "closed"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Phase:
     """The state of one phase stream. `products` are streams of obligations, True when mandatory."""
 
@@ -93,13 +93,13 @@ def _on_planned(state: Phase | None, recorded: Recorded[PhasePlanned]) -> Phase:
 
 
 def _on_followed(state: Phase, recorded: Recorded[PhaseFollowed]) -> Phase:
-    return replace(state, followed_by=recorded.data.by)
+    return changed(state, followed_by=recorded.data.by)
 
 
 def _on_opened(state: Phase, recorded: Recorded[PhaseOpened]) -> Phase:
     data = recorded.data
     opened: Status = "awaiting_review" if state.ended else "open"
-    return replace(
+    return changed(
         state,
         status=opened if state.status == "planned" else state.status,
         opened_on=data.starts_on,
@@ -114,48 +114,48 @@ def _on_passed(state: Phase, recorded: Recorded[DeadlinePassed]) -> Phase:
     if recorded.data.key.kind != "phase_end" or known is None or known.key != recorded.data.key:
         return after
     # `PhaseEndReached` of appendix 3.5 is this event.
-    return replace(after, ended=True, status="awaiting_review" if state.status == "open" else state.status)
+    return changed(after, ended=True, status="awaiting_review" if state.status == "open" else state.status)
 
 
 def _on_review_started(state: Phase, recorded: Recorded[PhaseReviewStarted]) -> Phase:
-    return replace(state, status="under_review")
+    return changed(state, status="under_review")
 
 
 def _on_review_signed(state: Phase, recorded: Recorded[PhaseReviewSignedOff]) -> Phase:
-    return replace(state, status="reviewed")
+    return changed(state, status="reviewed")
 
 
 def _on_product(state: Phase, recorded: Recorded[ProductRequired]) -> Phase:
-    return replace(state, products={**state.products, recorded.data.obligation: recorded.data.mandatory})
+    return changed(state, products={**state.products, recorded.data.obligation: recorded.data.mandatory})
 
 
 def _on_missing(state: Phase, recorded: Recorded[MandatoryProductDeclaredMissing]) -> Phase:
     product = recorded.data.product
-    return replace(state, missing={**state.missing, product.obligation: product})
+    return changed(state, missing={**state.missing, product.obligation: product})
 
 
 def _on_commended(state: Phase, recorded: Recorded[CommendationListApproved]) -> Phase:
-    return replace(state, lists={**state.lists, "commendation": recorded.data.entries})
+    return changed(state, lists={**state.lists, "commendation": recorded.data.entries})
 
 
 def _on_accountable(state: Phase, recorded: Recorded[AccountabilityListApproved]) -> Phase:
-    return replace(state, lists={**state.lists, "accountability": recorded.data.entries})
+    return changed(state, lists={**state.lists, "accountability": recorded.data.entries})
 
 
 def _on_nil(state: Phase, recorded: Recorded[NilReturnDeclared]) -> Phase:
-    return replace(state, lists={**state.lists, recorded.data.list: ()})
+    return changed(state, lists={**state.lists, recorded.data.list: ()})
 
 
 def _on_closed(state: Phase, recorded: Recorded[PhaseClosed]) -> Phase:
-    return replace(state, status="closed")
+    return changed(state, status="closed")
 
 
 def _on_corrected(state: Phase, recorded: Recorded[ClosedPhaseCorrected]) -> Phase:
-    return replace(state, corrections=state.corrections + 1)
+    return changed(state, corrections=state.corrections + 1)
 
 
 def _on_year(state: Phase, recorded: Recorded[YearReviewed]) -> Phase:
-    return replace(state, years=state.years | {recorded.data.year})
+    return changed(state, years=state.years | {recorded.data.year})
 
 
 _FOLD: dict[Any, Any] = {

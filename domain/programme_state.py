@@ -23,7 +23,7 @@ class Regime:
     version: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Programme:
     """The state of one programme stream."""
 

@@ -1,6 +1,6 @@
 """The state of a warning: what folds of its events know, and where its stream lies (appendix 3.6)."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from contracts.warning import (
     WarningSuperseded,
 )
 from domain.deadlines import DEADLINE_FOLD, Deadlines
-from domain.kernel import Recorded, folding
+from domain.kernel import Recorded, changed, folding
 
 Status = Literal["raised", "delivered", "acknowledged", "responded", "resolved", "dismissed", "superseded"]
 OPEN: frozenset[Status] = frozenset({"raised", "delivered", "acknowledged", "responded"})
@@ -30,7 +30,7 @@ def stream_of(programme: str, about: str, key: DeadlineKey, *, early: bool) -> s
     return f"warning/{programme}/{about.rsplit('/', 1)[-1][:26]}-{'E' if early else 'L'}-{digest}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Warned:
     """The state of one warning stream."""
 
@@ -74,12 +74,12 @@ def _on_delivered(state: Warned, recorded: Recorded[WarningDelivered]) -> Warned
     # A delivery recorded after the next rung was reached is one of the level before: the present one is still to come.
     level = recorded.data.level
     status: Status = "delivered" if state.status == "raised" and level == state.level else state.status
-    return replace(state, status=status, delivered_levels=state.delivered_levels | {level})
+    return changed(state, status=status, delivered_levels=state.delivered_levels | {level})
 
 
 def _on_escalated(state: Warned, recorded: Recorded[WarningEscalated]) -> Warned:
     data = recorded.data
-    return replace(
+    return changed(
         state,
         status="raised",
         rung=data.rung,
@@ -91,7 +91,7 @@ def _on_escalated(state: Warned, recorded: Recorded[WarningEscalated]) -> Warned
 
 
 def _to(status: Status) -> Any:
-    return lambda state, recorded: replace(state, status=status)
+    return lambda state, recorded: changed(state, status=status)
 
 
 _FOLD: dict[Any, Any] = {
