@@ -24,6 +24,9 @@ from contracts.receipts import Outcome, Receipt, Refusal
 
 APPEND_LOCK = 0x5A_55_52_4F  # any constant will do, as long as every writer takes the same
 CHANNEL = "sauro_log"
+_LOCK = "SELECT pg_advisory_xact_lock(%s)"
+_LOCK_AND_TELL = f"{_LOCK}, pg_notify('{CHANNEL}', '')"
+"""Who listens hears of it when the transaction commits, whenever in it that was asked for: one round trip less."""
 _OUTCOMES: tuple[Outcome, ...] = ("accepted", "rejected", "unreadable")
 
 
@@ -173,7 +176,7 @@ class LogRecorder(PostgresApplicationRecorder):
         instant lies after the batch's (R-357). `also` runs in the same transaction.
         """
         with self.datastore.transaction(commit=True) as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (APPEND_LOCK,), prepare=True)
+            cursor.execute(_LOCK_AND_TELL if batch.events else _LOCK, (APPEND_LOCK,), prepare=True)
             head = self._head(cursor)
             self._check(cursor, batch, head)
             self._copy_events(cursor, batch, head, stored)
@@ -183,8 +186,6 @@ class LogRecorder(PostgresApplicationRecorder):
                 cursor.executemany("INSERT INTO log.texts (ref, salt, words) VALUES (%s, %s, %s)", rows)
             if also is not None:
                 also(cursor)
-            if batch.events:
-                cursor.execute(f"NOTIFY {CHANNEL}")
         return head
 
     @staticmethod

@@ -74,7 +74,7 @@ class Projector:
         """Make missing tables; a model whose shape changed is thrown away and built anew from the log."""
         models = self._models.values()
         with self._store.recorder.transaction() as cursor:
-            self._share_lock(cursor)
+            self._begin(cursor)
             known = positions(cursor)
             for model in models:
                 if tracked_name(model) not in known:
@@ -127,25 +127,24 @@ class Projector:
             return
         handled = self._handlers.split(events)
         with self._store.recorder.transaction() as cursor:
-            self._share_lock(cursor)
+            self._begin(cursor)
             self._look_at_tables(cursor)
             folds = [self._write(cursor, model, handled, last) for model in behind]
             moves = {tracked_name(model): (self._positions[model.name], last) for model in behind}
             if not move_positions(cursor, moves):
                 raise IntegrityError("another projector has applied these events")
-            cursor.execute(f"NOTIFY {CHANNEL}")
         for fold in folds:
             self._cache.keep(fold)
             self._positions[fold.model.name] = last
 
     @staticmethod
-    def _share_lock(cursor: Cursor[Any]) -> None:
-        """Keep a switch of tables away for the length of the transaction.
+    def _begin(cursor: Cursor[Any]) -> None:
+        """Begin a transaction that keeps a switch of tables away, and at whose end those who listen are told.
 
         Its commit need not wait for the disk: rows and position are lost together, if at all, and come again from the log.
         """
         cursor.execute(
-            "SELECT pg_advisory_xact_lock_shared(%s), set_config('synchronous_commit', 'off', true)",
+            f"SELECT pg_advisory_xact_lock_shared(%s), set_config('synchronous_commit', 'off', true), pg_notify('{CHANNEL}', '')",
             (PROJECTOR_LOCK,),
             prepare=True,
         )
