@@ -9,6 +9,7 @@ than a second.
 import asyncio
 import time
 from bisect import bisect_left
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from datetime import UTC, datetime
 import psycopg
 
 from services.bus import Bus
-from services.warning.reactions import HEARD, NOTICED
+from services.warning.reactions import EXPLAINED, HEARD, NOTICED
 from tests.benchmarks.bench import RUNS, Bench, Installation
 from tests.benchmarks.commands import Message
 from tests.benchmarks.figures import Figure
@@ -152,31 +153,32 @@ class Lag:
             head, projected = await cursor.fetchone() or (0, 0)
             self._events.add(head or 0)
             intake = await self._bus.js.consumer_info(names.stream("COMMANDS"), names.stream("intake"))
-            warning = await self._bus.js.consumer_info(names.stream("EVENTS"), names.stream("warning"))
             published = (await self._bus.js.stream_info(names.stream("EVENTS"))).state.last_seq
             self._published.add(published)
             answered = intake.ack_floor.stream_seq if intake.ack_floor else 0
-            heard = published
-            if warning.num_pending or warning.num_ack_pending:
-                heard = await self._heard(warning.ack_floor.stream_seq if warning.ack_floor else 0, published)
             ages = {
                 "intake": self._commands.age(answered),
                 "projector": self._events.age(projected or 0),
                 "relay": self._events.age(published),
-                "warning": self._published.age(heard),
+                "warning": self._published.age(await self._heard("warning", published, HEARD, ())),
+                "warning-later": self._published.age(await self._heard("warning-later", published, EXPLAINED, NOTICED)),
             }
             where = max(ages, key=lambda name: ages[name])
             if ages[where] > self.worst:
                 self.worst, self.where = ages[where], where
             await asyncio.sleep(0.1)
 
-    async def _heard(self, floor: int, published: int) -> int:
-        """Up to which position the warning service has answered: the first event it hears beyond its floor is still open."""
+    async def _heard(self, durable: str, published: int, events: Sequence[str], of_warnings: Sequence[str]) -> int:
+        """Up to which position a part of the warning service has answered: the first event beyond its floor is still open."""
+        names = self._bus.names
+        part = await self._bus.js.consumer_info(names.stream("EVENTS"), names.stream(durable))
+        if not (part.num_pending or part.num_ack_pending):
+            return published
         cursor = await self._connection.execute(
             "SELECT notification_id FROM log.events WHERE notification_id > %s AND (split_part(topic, '.', 3) = ANY(%s)"
             " OR (split_part(topic, '.', 2) = 'warning' AND split_part(topic, '.', 3) = ANY(%s)))"
             " ORDER BY notification_id LIMIT 1",
-            (floor, list(HEARD), list(NOTICED)),
+            (part.ack_floor.stream_seq if part.ack_floor else 0, list(events), list(of_warnings)),
         )
         row = await cursor.fetchone()
         return int(row[0]) - 1 if row else published
