@@ -5,7 +5,7 @@ folds one event into the state and is total for any order of a stream's events. 
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -212,10 +212,12 @@ def folding(table: Mapping[type[Event], Callable[[Any, Recorded[Any]], Any]]) ->
 
 
 def changed(state: S, **fields: Any) -> S:
-    """The state with some fields new, as `dataclasses.replace` makes it, in a sixth of the time.
+    """A frozen dataclass with some fields new, as `dataclasses.replace` makes it; without slots in a sixth of the time.
 
-    For frozen dataclasses without slots, whose fields are all there is to them. Raises TypeError for a name that is no field.
+    Raises TypeError for a name that is no field.
     """
+    if not hasattr(state, "__dict__"):
+        return replace(state, **fields)  # type: ignore[type-var]
     after = object.__new__(type(state))
     values = after.__dict__
     values.update(state.__dict__)

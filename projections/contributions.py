@@ -4,16 +4,18 @@ Every version that began or ended between two positions is given a programme of 
 version began or ended there. The view's own query then says what each event added to each figure and took from it. So
 figures that are counts and sums over rows explain themselves, whatever view they stand in. On the axis of what was true, the
 versions are those in the order of occurrence.
+
+What was known at a moment and what was true at it are told apart in the same way, row by row.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, LiteralString
 
 from psycopg import Cursor
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from projections.model import ReadModel, View
-from projections.past import Axis, Moment
+from projections.past import Axis, Moment, read_at, read_now
 from projections.queries import Rows, fetch
 
 _MARK = "#"
@@ -33,6 +35,12 @@ _TRUE = """
     FROM (SELECT *, CASE WHEN lead(from_at) OVER own = to_at THEN lead(from_pos) OVER own ELSE 0 END AS to_pos
           FROM read.{occurred} WHERE {wanted} WINDOW own AS (PARTITION BY {key} ORDER BY from_at)) apart
     WHERE to_at > {first} AND to_at <= {last}"""
+_APART = """
+    (SELECT {ended}, from_pos FROM read_recorded.{live} WHERE {wanted}
+     EXCEPT ALL SELECT {ended}, from_pos FROM read_occurred.{live} WHERE {wanted})
+    UNION ALL
+    (SELECT {began}, from_pos FROM read_occurred.{live} WHERE {wanted}
+     EXCEPT ALL SELECT {began}, from_pos FROM read_recorded.{live} WHERE {wanted})"""
 _CHANGES: dict[Axis, LiteralString] = {"recorded": _KNOWN, "occurred": _TRUE}
 
 
@@ -44,34 +52,59 @@ def changes_of(
     last: Moment,
     programme: str | None = None,
 ) -> dict[tuple[Any, ...], dict[int, dict[str, int]]]:
-    """By the view's key, by position: by how much the event there changed which figure. Only whole numbers that changed.
+    """By the view's key, by position: by how much the event there changed which of the view's counts. Only those that changed.
 
     Both moments are on one axis. A figure that depends on several rows at once is not explained; what is missing shows in
     the sums.
     """
-    shadows = [_shadow(model, first, last, programme) for model in models if model.scope == "programme"]
+    known = first.axis == "recorded"
+    ends = {"first": first.position, "last": last.position} if known else {"first": first.at, "last": last.at}
+    shadows = [_shadow(model, _CHANGES[first.axis], ends, programme) for model in models if model.scope == "programme"]
+    return _summed(view, _over(cursor, view, shadows))
+
+
+def moves_of(
+    cursor: Cursor[Any],
+    models: Iterable[ReadModel],
+    view: View,
+    known: Moment,
+    true: Moment,
+    programme: str | None = None,
+) -> dict[tuple[Any, ...], dict[int, dict[str, int]]]:
+    """By the view's key, by position: by how much what is known now of a row moved which figure of a past moment.
+
+    `known` and `true` are that moment on either axis. A position is that of the event which made one of the row's two
+    versions: its stream is the one that moved.
+    """
+    read_at(cursor, known)
+    read_at(cursor, true)
+    shadows = [_shadow(model, _APART, {}, programme, "from_pos") for model in models if model.scope == "programme"]
+    return _summed(view, _over(cursor, view, shadows))
+
+
+def _over(cursor: Cursor[Any], view: View, shadows: Iterable[Composed]) -> Rows:
     query = SQL("WITH {} SELECT * FROM ({}) v").format(SQL(", ").join(shadows), SQL(view.query))
-    cursor.execute("SET LOCAL search_path TO read")
-    return _summed(view, fetch(cursor, query))
+    read_now(cursor)
+    return fetch(cursor, query)
 
 
-def _shadow(model: ReadModel, first: Moment, last: Moment, programme: str | None) -> Composed:
+def _shadow(
+    model: ReadModel, versions: LiteralString, ends: Mapping[str, Any], programme: str | None, ended: str = "to_pos"
+) -> Composed:
     def columns(sign: str, position: str) -> Composed:
         marked = SQL("programme || {} || {} AS programme").format(Literal(_MARK + sign), Identifier(position))
         names = (column.name for column in model.columns)
         return SQL(", ").join(marked if name == "programme" else Identifier(name) for name in names)
 
     live, history, occurred = (Identifier(name) for name, _ in model.tables)
-    known = first.axis == "recorded"
-    query = SQL(_CHANGES[first.axis]).format(
+    query = SQL(versions).format(
         began=columns("+", "from_pos"),
-        ended=columns("-", "to_pos"),
+        ended=columns("-", ended),
         key=SQL(", ").join(map(Identifier, model.key)),
         live=live,
         history=history,
         occurred=occurred,
-        first=Literal(first.position if known else first.at),
-        last=Literal(last.position if known else last.at),
+        **{name: Literal(end) for name, end in ends.items()},
         wanted=SQL("true") if programme is None else SQL("programme = {}").format(Literal(programme)),
     )
     return SQL("{} AS ({})").format(Identifier(model.name), query)
@@ -83,9 +116,9 @@ def _summed(view: View, rows: Rows) -> dict[tuple[Any, ...], dict[int, dict[str,
         programme, mark = row["programme"].rsplit(_MARK, 1)
         key = tuple(programme if name == "programme" else row[name] for name in view.key)
         figures = found.setdefault(key, {}).setdefault(int(mark[1:]), {})
-        for name, value in row.items():
-            if isinstance(value, int) and name not in view.key and int(mark[1:]):
-                figures[name] = figures.get(name, 0) + (value if mark[0] == "+" else -value)
+        for name in view.counts:
+            if int(mark[1:]):
+                figures[name] = figures.get(name, 0) + (row[name] or 0) * (1 if mark[0] == "+" else -1)
     return {
         key: {
             position: changed

@@ -135,11 +135,16 @@ class Handlers:
 
 @dataclass(frozen=True)
 class View:
-    """A figure computed from read models by a query, as a SQL view beside their tables."""
+    """Figures computed from read models by a query, as a SQL view beside their tables.
+
+    `counts` are whole numbers that add up over rows, `rates` are made of them; other columns are only shown and compared.
+    """
 
     name: str
     key: tuple[str, ...]
     query: str
+    counts: tuple[str, ...] = ()
+    rates: tuple[str, ...] = ()
 
 
 def by_stream(event: Recorded[Any]) -> Iterable[Key]:

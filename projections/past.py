@@ -127,6 +127,11 @@ def read_at(cursor: Cursor[Any], moment: Moment) -> None:
     )
 
 
+def read_now(cursor: Cursor[Any]) -> None:
+    """Let queries of this transaction read the present again."""
+    cursor.execute("SET LOCAL search_path TO read")
+
+
 def in_order(events: Sequence[Recorded[Any]]) -> list[tuple[datetime, Recorded[Any]]]:
     """Events of one stream or row, given by version, in the order in which they occurred, each with since when it is true.
 

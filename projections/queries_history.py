@@ -5,7 +5,7 @@ Events come as stored bytes, in order of position. `log_events` is the log as of
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from psycopg import Cursor
@@ -99,10 +99,10 @@ def receipts_of(cursor: Cursor[Any], keys: Iterable[tuple[str, str]]) -> dict[tu
     return {(row["source"], row["command_id"]): row for row in fetch(cursor, query, [list(sources), list(ids)])}
 
 
-def words_kept(cursor: Cursor[Any], refs: Iterable[str]) -> dict[str, str]:
-    """The words of erasable texts that are still stored, by reference."""
-    query = SQL("SELECT ref::text AS ref, words FROM log.texts WHERE ref = ANY(%s::uuid[])")
-    return {row["ref"]: row["words"] for row in fetch(cursor, query, [list(refs)])}
+def words_kept(cursor: Cursor[Any], refs: Iterable[str]) -> dict[str, tuple[bytes, str]]:
+    """Salt and words of erasable texts that are still stored, by reference."""
+    query = SQL("SELECT ref::text AS ref, salt, words FROM log.texts WHERE ref = ANY(%s::uuid[])")
+    return {row["ref"]: (bytes(row["salt"]), row["words"]) for row in fetch(cursor, query, [list(refs)])}
 
 
 def who_is_who(cursor: Cursor[Any], organisations: Iterable[str]) -> list[bytes]:
@@ -167,7 +167,7 @@ def accesses(
     """What readings were recorded, newest first; of one programme if it is named."""
     where = Where().add("originator_id LIKE 'access/%%'").given("notification_id < %s", before)
     if programme is not None:
-        where.add("position(%s::bytea IN state) > 0", f'"programme":"{programme}","'.encode())
+        where.add("position(%s::bytea IN state) > 0", f'"programme":"{programme}"'.encode())
     if not scope.all:
         where.add("split_part(originator_id, '/', 2) = ANY(%s)", scope.programme_list)
     query = SQL("SELECT state FROM log_events{} ORDER BY notification_id DESC LIMIT %s").format(where.clause)
@@ -184,6 +184,12 @@ def receipts_in_order(cursor: Cursor[Any]) -> Iterator[Row]:
     while rows := fetch(cursor, query, [last, CHUNK]):
         yield from rows
         last = rows[-1]["receipt"]
+
+
+def last_answered(cursor: Cursor[Any]) -> datetime | None:
+    """When the last command was answered, UTC; None while none was."""
+    rows = fetch(cursor, SQL("SELECT recorded_at FROM log.receipts ORDER BY receipt DESC LIMIT 1"))
+    return rows[0]["recorded_at"] if rows else None
 
 
 def organisation_of(cursor: Cursor[Any], programme: str) -> str | None:

@@ -134,6 +134,27 @@ def described(cursor: Cursor[Any], positions: Sequence[int]) -> Rows:
     return fetch(cursor, query, [list(positions)])
 
 
+_MOVED_BY = SQL(
+    "SELECT e.notification_id, e.originator_id FROM read.log_events e"
+    " WHERE e.originator_id IN (SELECT originator_id FROM log.events WHERE notification_id = ANY(%s))"
+    " AND CASE WHEN e.notification_id > %s THEN e.occurred_at <= %s ELSE e.occurred_at > %s"
+    " OR EXISTS (SELECT FROM read.log_events o WHERE o.originator_id = e.originator_id"
+    " AND o.originator_version < e.originator_version AND o.occurred_at > e.occurred_at) END ORDER BY 1"
+)
+
+
+def moved_by(cursor: Cursor[Any], near: Sequence[int], at: datetime, position: int) -> dict[str, list[int]]:
+    """The events that tell what was true at an instant from what was known at it, by stream; of the streams of some events.
+
+    They were recorded after that instant (its last position is given) and occurred by it, or the other way round, or were
+    recorded after another one of their stream that occurred later.
+    """
+    found: dict[str, list[int]] = {}
+    for row in fetch(cursor, _MOVED_BY, [list(near), position, at, at]):
+        found.setdefault(row["originator_id"], []).append(row["notification_id"])
+    return found
+
+
 def occurrences(
     cursor: Cursor[Any], first: datetime, last: datetime, programme: str | None = None
 ) -> list[tuple[datetime, list[int]]]:

@@ -8,7 +8,7 @@ from psycopg.sql import SQL, Composed, Identifier
 from projections.model import View
 from projections.queries import Row, Rows, Where, fetch
 from projections.scope import ReadScope
-from projections.scorecards import FIGURES, PHASE_RATES, RATES
+from projections.scorecards import DEPARTMENT, FIGURES, PHASE, PHASE_RATES, RATES
 
 _VISIBLE = (
     "({} = ANY(%s) OR EXISTS (SELECT FROM programmes p, jsonb_array_elements(p.participants) AS part"
@@ -16,8 +16,6 @@ _VISIBLE = (
 )
 PROGRAMME_VISIBLE: LiteralString = _VISIBLE.replace("{}", "programmes.code")
 _PART_VISIBLE: LiteralString = _VISIBLE.replace("{}", "programme")
-_RATES = ("completion_rate", "on_time_rate", "on_time_rate_current")
-_CARRIED = ("carried_out", "carried_out_overdue")
 _PRODUCT_KINDS = ["mandatory_product", "unit_plan", "register", "phase_milestone"]
 
 
@@ -73,22 +71,21 @@ def _named(view: str, where: Where) -> Composed:
 def department_scorecard(cursor: Cursor[Any], scope: ReadScope, programme: str) -> tuple[Rows, Row | None]:
     """The rows of `department_rows` and the one of `programme_totals` (None without any), the view computed once."""
     where = Where().add("programme = %s", programme).within(scope)
-    query = _with_total("department_scorecard", ("programme",), FIGURES, RATES, where)
+    query = _with_total(DEPARTMENT, RATES, where)
     return _split(fetch(cursor, query, where.values))
 
 
 def phase_scorecard(cursor: Cursor[Any], scope: ReadScope, programme: str, phase: str) -> tuple[Rows, Row | None]:
     """The rows of `phase_department_rows` and the one of `phase_totals` (None without any), the view computed once."""
     where = Where().add("programme = %s", programme).add("phase = %s", phase).within(scope)
-    query = _with_total("phase_scorecard", ("programme", "phase"), FIGURES + _CARRIED, PHASE_RATES, where)
+    query = _with_total(PHASE, PHASE_RATES, where)
     return _split(fetch(cursor, query, where.values))
 
 
-def _with_total(view: str, key: tuple[str, ...], figures: tuple[str, ...], rates: str, where: Where) -> Composed:
+def _with_total(view: View, rates: LiteralString, where: Where) -> Composed:
     """The rows of a view in its columns' order, and their sum as the last row, with no unit."""
-    names = SQL(", ").join(map(Identifier, key))
-    columns = SQL(", ").join(map(Identifier, (*key, "unit", *figures, *_RATES)))
-    sums = SQL(", ").join(SQL("sum({0})::bigint AS {0}").format(Identifier(name)) for name in figures)
+    columns = SQL(", ").join(map(Identifier, (*view.key, *view.counts, *view.rates)))
+    names, sums = _sums(view)
     return SQL(
         "WITH s AS MATERIALIZED (SELECT {columns} FROM {view}{where})"
         " SELECT t.*, u.name_vi AS unit_name_vi, u.name_en AS unit_name_en, u.kind AS unit_kind, u.sample AS unit_sample"
@@ -98,7 +95,7 @@ def _with_total(view: str, key: tuple[str, ...], figures: tuple[str, ...], rates
         " LEFT JOIN units u ON u.organisation = p.organisation AND u.unit = t.unit ORDER BY t.unit NULLS LAST"
     ).format(
         columns=columns,
-        view=Identifier(view),
+        view=Identifier(view.name),
         where=where.clause,
         rates=SQL(rates),
         names=names,
@@ -116,28 +113,31 @@ def _split(rows: Rows) -> tuple[Rows, Row | None]:
 def programme_totals(cursor: Cursor[Any], scope: ReadScope, programme: str | None = None) -> Rows:
     """One row a programme: the sum over its units."""
     where = Where().given("programme = %s", programme).within(scope)
-    return fetch(cursor, _total("department_scorecard", ("programme",), FIGURES, RATES, where), where.values)
+    return fetch(cursor, _total(DEPARTMENT, RATES, where), where.values)
 
 
 def phase_totals(cursor: Cursor[Any], scope: ReadScope, programme: str, phase: str | None = None) -> Rows:
     """One row a phase: the sum over its units."""
     where = Where().add("programme = %s", programme).given("phase = %s", phase).within(scope)
-    return fetch(
-        cursor, _total("phase_scorecard", ("programme", "phase"), FIGURES + _CARRIED, PHASE_RATES, where), where.values
-    )
+    return fetch(cursor, _total(PHASE, PHASE_RATES, where), where.values)
 
 
-def _total(view: str, key: tuple[str, ...], figures: tuple[str, ...], rates: str, where: Where) -> Composed:
-    names = SQL(", ").join(map(Identifier, key))
-    sums = SQL(", ").join(SQL("sum({0})::bigint AS {0}").format(Identifier(name)) for name in figures)
+def _sums(view: View) -> tuple[Composed, Composed]:
+    """The key of a total over a view's units, the last column of its key; and its counts summed."""
+    sums = (SQL("sum({0})::bigint AS {0}").format(Identifier(name)) for name in view.counts)
+    return SQL(", ").join(map(Identifier, view.key[:-1])), SQL(", ").join(sums)
+
+
+def _total(view: View, rates: LiteralString, where: Where) -> Composed:
+    names, sums = _sums(view)
     return SQL("SELECT *, {} FROM (SELECT {}, {} FROM {}{} GROUP BY {}) c ORDER BY {}").format(
-        SQL(rates), names, sums, Identifier(view), where.clause, names, names
+        SQL(rates), names, sums, Identifier(view.name), where.clause, names, names
     )
 
 
 def empty_total(programme: str) -> Row:
     """The total of a programme or phase for which nothing was recorded yet: zeros, and no rates."""
-    return {"programme": programme} | dict.fromkeys(FIGURES, 0) | dict.fromkeys(_RATES)
+    return {"programme": programme} | dict.fromkeys(FIGURES, 0) | dict.fromkeys(DEPARTMENT.rates)
 
 
 def programme_codes(cursor: Cursor[Any]) -> list[str]:

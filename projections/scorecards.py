@@ -156,7 +156,13 @@ def phase_query(assignments: str, obligations: str, warnings: str) -> str:
     SELECT *, {PHASE_RATES} FROM c"""
 
 
-DEPARTMENT = View(
-    "department_scorecard", ("programme", "unit"), department_query("assignments", "obligations", "warnings")
+_OF = ("assignments", "obligations", "warnings")
+_RATES = ("completion_rate", "on_time_rate", "on_time_rate_current")
+DEPARTMENT = View("department_scorecard", ("programme", "unit"), department_query(*_OF), FIGURES, _RATES)
+PHASE = View(
+    "phase_scorecard",
+    ("programme", "phase", "unit"),
+    phase_query(*_OF),
+    (*FIGURES, "carried_out", "carried_out_overdue"),
+    _RATES,
 )
-PHASE = View("phase_scorecard", ("programme", "phase", "unit"), phase_query("assignments", "obligations", "warnings"))

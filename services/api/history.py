@@ -12,12 +12,14 @@ from typing import Annotated, Any
 from urllib.parse import unquote
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
 
 from contracts.access import Act
 from services.api.answers import PROBLEMS, Answer, PastLogReading, Snapshot
 from services.api.parameters import CodeQuery
 from services.api.problems import Problem, invalid, not_found
 from services.audit.access import Access, AccessQueue, NotRecorded, checked_reader, checked_reason
+from services.audit.known import NotKnown, Owners, asked_of
 from services.audit.narrative import Language
 from services.audit.readings import Ambiguous, NothingThere, Read, Readings
 from services.clock import Clock
@@ -42,6 +44,8 @@ class Reader:
         """Read, put the reading on its way to the record, and answer."""
         try:
             found = read(Readings(reading.cursor, reading.scope, self.registry))
+        except NotKnown as error:
+            raise invalid("query.programme", "unknown_programme", str(error)) from None
         except NothingThere as error:
             raise not_found(str(error)) from None
         except Ambiguous as error:
@@ -55,11 +59,11 @@ class Reader:
         reading: Snapshot,
         act: Act,
         about: str,
-        organisation: str | None = None,
-        programme: str | None = None,
-        as_of: datetime | None = None,
+        organisation: str | None,
+        programme: str | None,
+        as_of: datetime | None,
     ) -> None:
-        """Put a reading whose answer is computed on its way to the record; any endpoint over past moments may."""
+        """Put a reading whose answer is computed on its way to the record; any endpoint may."""
         at, position = self.clock.now(), reading.standing.head
         who = (self.post, self.reason)
         self.queue.put(Access(act, "api", about, position, at, organisation, programme, *who, as_of))
@@ -104,7 +108,13 @@ async def past_on_record(request: Request) -> AsyncIterator[None]:
     read = getattr(request.state, "past_read", None)
     if read is not None and not getattr(request.state, "on_record", False):
         reading, at = read
-        reader.note(reading, "replay", f"{request.url.path}?{request.url.query}", as_of=at)
+        organisation, programme = asked_of(request.path_params, request.url.path, request.query_params)
+        about = f"{request.url.path}?{request.url.query}"
+        if not hasattr(request.app.state, "owners"):
+            request.app.state.owners = Owners(request.app.state.store)
+        if organisation is None:
+            organisation = await run_in_threadpool(request.app.state.owners.of, programme)
+        reader.note(reading, "replay", about, organisation, programme, at)
 
 
 Reads = Annotated[Reader, Depends(_reader, scope="function")]

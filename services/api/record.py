@@ -8,8 +8,8 @@ from contracts.receipts import Receipt
 from contracts.types import MessageId, SourceCode, StreamId
 from projections import queries_log as queries
 from services.api.answers import PROBLEMS, Answer, LogReading, Reading
-from services.api.labels import LABELS, Labels
 from services.eventlog.recorder import receipt_of
+from services.labels import LABELS, Labels
 
 router = APIRouter(prefix="/v1", responses=PROBLEMS)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from projections.queries import Row, Rows
 from projections.scorecards import RATES_VERSION
-from services.api.labels import NO_UNIT, WHOLE_ORGANISATION, label
+from services.labels import NO_UNIT, WHOLE_ORGANISATION, label
 
 
 def _named(row: Row, column: str, *names: str) -> list[Row]:

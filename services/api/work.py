@@ -10,9 +10,11 @@ from contracts.obligation import ObligationKind
 from contracts.types import StreamId
 from domain import assignment_state, obligation_state
 from projections import queries_work as queries
+from projections.queries_history import organisation_of
 from projections.queries_log import stream_events
 from services.api import shapes
 from services.api.answers import PROBLEMS, Answer, Page, PastBothReading, PastReading, encoded, joined
+from services.api.history import Reads
 from services.api.parameters import Before, CodePath, CodeQuery, Cursor, DueFrom, DueTo, Limit, key_of, token_of
 from services.api.problems import invalid
 
@@ -55,15 +57,19 @@ def assignment(programme: CodePath, code: CodePath, reading: PastReading) -> Res
 @router.get(
     "/assignments/{programme}/{code}/history", response_model=One, tags=["assignments"], summary="What came of it"
 )
-def history(programme: CodePath, code: CodePath, reading: PastBothReading) -> Response:
+def history(programme: CodePath, code: CodePath, reading: PastBothReading, reader: Reads) -> Response:
     """`events`: the stream's events as stored, byte for byte. `versions`: the row from `from_pos` until `to_pos`.
 
-    With `time=occurred`, `versions` stand in the order of what was true, from `true_from` until `true_to`.
+    With `time=occurred`, `versions` stand in the order of what was true, from `true_from` until `true_to`. Reading it is on
+    record.
     """
-    events = stream_events(reading.cursor, reading.scope, f"assignment/{programme}/{code}")
+    stream = f"assignment/{programme}/{code}"
+    events = stream_events(reading.cursor, reading.scope, stream)
     if not events:
         reading.found(None, f"assignment {programme}/{code}")
     versions = queries.assignment_versions(reading.cursor, reading.scope, programme, code)
+    as_of = None if reading.moment is None else reading.moment.at
+    reader.note(reading, "history", stream, organisation_of(reading.cursor, programme), programme, as_of)
     return reading.with_parts(
         {"events": joined(events), "versions": encoded([shapes.assignment(row) for row in versions])}
     )

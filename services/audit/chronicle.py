@@ -38,10 +38,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Chronicle:
-    """The history of a subject in log order."""
+    """The history of a subject in log order; `whole` is False when it goes on beyond GENERATIONS."""
 
     stream: str
     entries: tuple[Entry, ...]
+    whole: bool = True
 
     @property
     def documents(self) -> list[Document]:
@@ -85,12 +86,14 @@ def chronicle(cursor: Cursor[Any], scope: ReadScope, stream: str) -> Chronicle:
     for _ in range(GENERATIONS):
         found = parsed(queries.of_streams(cursor, scope, sorted(more)))
         if not found:
+            more = set()
             break
         caused = parsed(queries.caused_by(cursor, scope, (document["id"] for document in found), found[0]["position"]))
         told |= {document["position"]: document for document in (*found, *caused)}
         streams |= more
         more = {document["subject"] for document in caused if not document["subject"].startswith(_SHARED)} - streams
-    return Chronicle(stream, tuple(_entries(cursor, stream, [told[position] for position in sorted(told)])))
+    entries = tuple(_entries(cursor, stream, [told[position] for position in sorted(told)]))
+    return Chronicle(stream, entries, whole=not more)
 
 
 def _entries(cursor: Cursor[Any], stream: str, told: list[Document]) -> Iterable[Entry]:

@@ -36,7 +36,7 @@ def from_file(file: Path) -> list[Published]:
     log = note.split("\n", 1)[0].rpartition("/")[2]
     if log not in LOGS:
         raise NoteInvalid(f"{file} is no checkpoint of one of Sauro's logs")
-    return [Published(log, f"file {file}", note)]
+    return [Published(log, f"file {file}", note, kept=True)]
 
 
 def keys_from(text: str) -> list[Verifier]:

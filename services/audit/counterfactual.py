@@ -5,7 +5,9 @@ calls for are computed again with the policy and calendar in force then, and eac
 rung and limit on record, the commands the warning service owes are derived again (`services.warning.reactions`), and at the place
 of their receipts decided again by the domain on the states of that moment: the same events must stand there (R-131, R-353).
 
-A difference is explained only by what the log itself shows: silence of the service that should have acted, or of all.
+A difference is explained only by what the log itself shows: silence of the service that should have acted, or of all. The log's
+only heartbeat is that commands were answered, so a service with nothing else to do is silent, too: what never came is
+explained only by a silence in which something else fell due as well.
 """
 
 from collections import Counter
@@ -38,6 +40,7 @@ from services.warning.core import SOURCE as WARNING
 from services.warning.reactions import HEARD, reactions
 
 __all__ = ["CATCH_UP", "MARGIN", "Finding", "Reconciliation", "reconcile"]
+_NOTHING_ELSE = "was silent, but nothing else that was looked at fell due then: that it was down is not borne out"
 What = Literal["missed", "late", "twice", "different", "uncalled", "unreceipted"]
 
 
@@ -260,8 +263,17 @@ class Counterfactual:
                 self._late("missed", owed, None, None)
             else:
                 self._found.not_due[f"{owed.name} would call for nothing"] += 1
-        self._found.findings.sort(key=lambda finding: (finding.due_at, finding.stream))
+        self._found.findings = sorted(self._borne_out(), key=lambda finding: (finding.due_at, finding.stream))
         return self._found
+
+    def _borne_out(self) -> Iterator[Finding]:
+        """The findings; what never came keeps its reason only where the same silence held back something else, too."""
+        held_back = Counter(map(_silence_of, self._found.findings))
+        for finding in self._found.findings:
+            if finding.what == "missed" and finding.reason is not None and held_back[_silence_of(finding)] == 1:
+                yield replace(finding, reason=None, detail=f"{finding.detail} {_NOTHING_ELSE}")
+            else:
+                yield finding
 
     def _needed(self, owed: _Owed, until: datetime) -> bool:
         """Whether a command that never came would still lead to something."""
@@ -293,6 +305,10 @@ class Counterfactual:
         self._found.findings.append(found)
 
 
+def _silence_of(finding: Finding) -> tuple[object, ...]:
+    return finding.detail, finding.silent_from, finding.silent_until
+
+
 def _names(events: tuple[Recorded[Any], ...]) -> str:
     return (
         ", ".join(f"{type(event.data).__name__} v{event.version} of {event.stream}" for event in events) or "no event"
@@ -304,6 +320,12 @@ def reconcile(
 ) -> Reconciliation:
     """Re-run the whole log, or what concerns one programme; the cursor must see one snapshot.
 
-    `until` says how far time has come, if later than the last receipt: limits up to then are due.
+    `until` says how far time has come: limits up to then are due. Raises ValueError when the log goes further than that.
     """
+    last = queries.last_answered(cursor)
+    if until is not None and last is not None and until < last:
+        raise ValueError(
+            f"until {until.isoformat()} lies before the last receipt, of {last.isoformat()}: the whole log is reconciled, so"
+            " name that moment or a later one, or none"
+        )
     return Counterfactual(cursor, registry, programme).run(until)

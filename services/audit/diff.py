@@ -3,8 +3,10 @@
 Figures are those of every registered view, on one axis: as they were known, or as they were true with all that is known now. An
 event's share in a figure comes from the view itself, computed over the versions of rows that began and ended with the event;
 what several rows make together is found by halves. On the axis of what was true, the last event of a row at an instant stands
-for all of them. A figure that was reported at a moment and is another one now, as of that
-same moment, has moved since.
+for all of them. A figure that is no count is followed by halves to the events at which it shows another value.
+
+A figure that was reported at a moment and is another one now, as of that same moment, has moved since: by the events that were
+recorded later, or out of the order in which they occurred, of the rows that differ.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,18 +18,18 @@ from typing import Any
 
 from psycopg import Cursor
 
-from projections.contributions import changes_of
+from projections.contributions import changes_of, moves_of
 from projections.model import View
 from projections.past import Axis, Moment, read_at
-from projections.queries_log import described, occurrences
+from projections.queries_log import described, moved_by, occurrences
 from projections.queries_scorecards import view_rows
 from services.audit.replay import moment_of
 from services.store import Store
 
 Key = tuple[Any, ...]
 Figures = dict[Key, dict[str, Any]]
+AXES: tuple[Axis, Axis] = ("recorded", "occurred")
 Progress = Callable[[int, int], None]
-_RATES = ("completion_rate", "on_time_rate", "on_time_rate_current")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """A figure of one moment: as it was reported then, and as it is known now."""
+    """A figure of one moment: as it was reported then, and as it is known now. `events` are the positions that moved it."""
 
     view: str
     key: dict[str, Any]
@@ -52,6 +54,7 @@ class Moved:
     as_of: datetime
     reported: Any
     now_known: Any
+    events: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,8 @@ class Difference:
                 _named(one) | {"before": one.before, "after": one.after, "events": one.events} for one in self.changed
             ],
             "moved_since": [
-                _named(one) | {"as_of": one.as_of, "reported": one.reported, "now_known": one.now_known}
+                _named(one)
+                | {"as_of": one.as_of, "reported": one.reported, "now_known": one.now_known, "events": one.events}
                 for one in self.moved
             ],
             "events": list(self.events.values()),
@@ -107,14 +111,12 @@ def difference(
         steps.done(more=len(found))
         shares = changes_of(cursor, store.registry.read_models, view, first, last, programme)
         for one in found:
-            changed.append(_explained(one, shares, looked, way))
+            changed.append(_explained(one, view, shares, looked, way))
             steps.done()
         for at in dict.fromkeys((start, end)):
-            known, true = (looked.at(moment_of(store, cursor, at, each)) for each in ("recorded", "occurred"))
-            moved += (
-                Moved(one.view, one.key, one.figure, at, one.before, one.after) for one in _compared(view, known, true)
-            )
-    positions = sorted({position for one in changed for position in one.events})
+            moved += _moved(store, cursor, looked, at)
+    told: tuple[Changed | Moved, ...] = (*changed, *moved)
+    positions = sorted({position for one in told for position in one.events})
     events = {row["position"]: row for row in described(cursor, positions)}
     return Difference(first, last, tuple(changed), tuple(moved), events)
 
@@ -136,21 +138,21 @@ class _Looks:
     """A view's figures at moments, each looked at once."""
 
     def __init__(self, cursor: Cursor[Any], view: View, programme: str | None) -> None:
-        self._cursor, self._view, self._programme = cursor, view, programme
+        self._cursor, self.view, self.programme = cursor, view, programme
         self._known: dict[Moment, Figures] = {}
 
     def at(self, moment: Moment) -> Figures:
         """Figures by the view's key."""
         if moment not in self._known:
             read_at(self._cursor, moment)
-            rows = view_rows(self._cursor, self._view, self._programme, None)
-            names = self._view.key
+            rows = view_rows(self._cursor, self.view, self.programme, None)
+            names = self.view.key
             self._known[moment] = {tuple(row[name] for name in names): row for row in rows}
         return self._known[moment]
 
-    def value(self, key: Key, figure: str, moment: Moment) -> int:
+    def value(self, key: Key, figure: str, moment: Moment) -> Any:
         """One figure; 0 where there is no such row."""
-        return int(self.at(moment).get(key, {}).get(figure) or 0)
+        return self.at(moment).get(key, {}).get(figure) or 0
 
 
 @dataclass(frozen=True)
@@ -211,18 +213,44 @@ def _number(value: Any) -> Any:
     return float(value) if isinstance(value, Decimal) else value
 
 
-def _explained(one: Changed, shares: dict[Key, dict[int, dict[str, int]]], looked: _Looks, way: _Way) -> Changed:
+def _moved(store: Store, cursor: Cursor[Any], looked: _Looks, at: datetime) -> Iterator[Moved]:
+    """The figures of a moment that were reported otherwise than is known now, with the events that tell."""
+    known, true = (moment_of(store, cursor, at, axis) for axis in AXES)
+    found = list(_compared(looked.view, looked.at(known), looked.at(true)))
+    if not found:
+        return
+    shares = moves_of(cursor, store.registry.read_models, looked.view, known, true, looked.programme)
+    near = [position for share in shares.values() for position in share]
+    late = moved_by(cursor, near, at, known.position)
+    streams = {row["position"]: row["stream"] for row in described(cursor, near)}
+    for one in found:
+        own = shares.get(tuple(one.key.values()), {})
+        counted = {position for position, share in own.items() if one.figure in share}
+        moving = {streams[position] for position in counted or own or near}  # else of the rows it may rest on
+        events = sorted(position for stream in moving for position in late.get(stream, ()))
+        yield Moved(one.view, one.key, one.figure, at, one.before, one.after, tuple(events))
+
+
+def _explained(
+    one: Changed, view: View, shares: dict[Key, dict[int, dict[str, int]]], looked: _Looks, way: _Way
+) -> Changed:
     key = tuple(one.key.values())
     own = shares.get(key, {})
-    if one.figure in _RATES:
+    if one.figure in view.rates:
         return _with(one, own)  # a rate is made of the counts: whatever changed one of them
+    if one.figure not in view.counts:
+
+        def shown(number: int) -> Any:
+            return looked.value(key, one.figure, way.moment(number))
+
+        return _with(one, (at for number in _by_halves(shown, way.low, way.high) for at in way.events(number)))
     found = {position: share[one.figure] for position, share in own.items() if one.figure in share}
     if sum(found.values()) == (one.after or 0) - (one.before or 0):
         return _with(one, found)
 
     def rest(number: int) -> int:
         """What the shares up to a place leave unexplained."""
-        shown = looked.value(key, one.figure, way.moment(number))
+        shown = int(looked.value(key, one.figure, way.moment(number)))
         return shown - sum(share for at, share in found.items() if way.number(at) <= number)
 
     return _with(one, {*found, *(at for number in _by_halves(rest, way.low, way.high) for at in way.events(number))})
@@ -232,7 +260,7 @@ def _with(one: Changed, events: Any) -> Changed:
     return replace(one, events=tuple(sorted(events)))
 
 
-def _by_halves(value: Callable[[int], int], low: int, high: int) -> Sequence[int]:
+def _by_halves(value: Callable[[int], Any], low: int, high: int) -> Sequence[int]:
     """Numbers at which a value changes, as far as it differs at the ends."""
     if value(low) == value(high):
         return ()

@@ -2,15 +2,15 @@
 
 A bundle is a zip file with a signed manifest: the events as stored and the receipts of their commands, each proven against one
 signed checkpoint; earlier checkpoints, proven to be its beginnings; the public keys; figures, definitions in force, and a
-dossier to read. The organisation's stream and the programmes' own are always part of it: a judgement of who might do what needs
-them. Exports are numbered by the database, with who asked and why (R-358).
+dossier to read. What belongs to a scope says `sauro-verify`, which checks it; the organisation's stream and the programmes' own
+always do: a judgement of who might do what needs them. Exports are numbered by the database, with who asked and why (R-358).
 
 The figures are computed here by the read models' own rules; `sauro-verify` computes them from the events by its own.
 """
 
-import base64
+import re
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -21,16 +21,12 @@ from typing import Any, Literal
 import orjson
 from psycopg import Cursor
 
-from domain.kernel import Recorded
-from projections import assignments, obligations, warnings
-from projections.model import ReadModel
-from services.audit import merkle
+from services.audit import merkle, sauro_verify
 from services.audit.counting import counted
-from services.audit.dossier import Heading, dossier
 from services.audit.leaves import Leaf, receipt_leaf
-from services.audit.notes import EXPORT, Checkpoint, NoteInvalid, Signer, Verifier, opened_checkpoint
+from services.audit.notes import EXPORT, Checkpoint, NoteInvalid, Signer, Verifier, encoded, opened_checkpoint
 from services.audit.reading import nodes_of
-from services.audit.sauro_verify import FORMAT, MANIFEST, NOTE, definitions
+from services.audit.sauro_verify import FORMAT, MANIFEST, NOTE, definitions, dossier, streams_of
 from services.eventlog import reading, trees
 from services.eventlog.reading import EVENTS, LOGS, RECEIPTS
 from services.eventlog.trees import SignedCheckpoint
@@ -38,24 +34,40 @@ from services.store import Store
 
 MOST_EARLIER = 32
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-_OWNED: dict[str, ReadModel] = {
-    "assignment": assignments.MODEL,
-    "obligation": obligations.MODEL,
-    "warning": warnings.MODEL,
-}
+_CODE = r"[A-Z0-9-]{1,40}"
 PART = 4096
+ROOM = 1 << 16
+"""What manifest and note may take of a bundle."""
+_JSON = orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z
 
 
 class NothingToExport(Exception):
     """What was asked for has no signed events."""
 
 
+class TooLarge(Exception):
+    """A bundle would be larger than `sauro-verify` reads."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What an export is of: a programme's code, a unit's code, or an assignment as PROGRAMME/CODE."""
+    """What an export is of: a programme's code, a unit's code, or an assignment as PROGRAMME/CODE; else ValueError."""
 
     kind: Literal["programme", "unit", "assignment"]
     code: str
+
+    def __post_init__(self) -> None:
+        parts = 2 if self.kind == "assignment" else 1
+        if not re.fullmatch("/".join([_CODE] * parts), self.code, re.ASCII):
+            form = "PROGRAMME/CODE" if parts == 2 else "a code"
+            raise ValueError(
+                f"'{self.code}' names no {self.kind}: it is {form}, of upper-case letters, digits and hyphens"
+            )
+
+    @property
+    def programme(self) -> str | None:
+        """The programme it lies in; None for a unit, which may have work in any."""
+        return None if self.kind == "unit" else self.code.partition("/")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,31 +88,47 @@ class Exported:
     events: int
     receipts: int
     sizes: dict[str, int]
+    organisation: str
 
 
-def export(opened: Store, request: Request, file: Path, key: Signer, since: Sequence[str] = ()) -> Exported:
+def export(
+    opened: Store,
+    request: Request,
+    file: Path,
+    key: Signer,
+    since: Sequence[str] = (),
+    record: Callable[[Exported], None] = lambda made: None,
+) -> Exported:
     """Write a bundle. `key`: the installation's, which signs the manifest under its origin for exports.
 
-    `since`: checkpoints a reviewer holds; the bundle will prove it goes on from them.
+    `since`: checkpoints a reviewer holds; the bundle will prove it goes on from them. `record` puts the export on record: when
+    it raises, there is no bundle, and no number is used.
 
-    Raises NothingToExport, or NoteInvalid for a checkpoint of `since` that is not this log's.
+    Raises NothingToExport, TooLarge, or NoteInvalid for a checkpoint of `since` that is not this log's.
     """
     signer = key.for_log(EXPORT)
-    with opened.recorder.transaction() as cursor:
-        trees.insert_key(cursor, EXPORT, signer.verifier().vkey, request.at)
-        number = trees.next_export(cursor)
-        signed = _signed(cursor)
-        events = _events(opened, cursor, request.scope, signed[EVENTS].size)
-        files = _files(opened, cursor, request, number, signed, events, since)
-        manifest = _manifest(request, number, signed, files)
-        digest = sha256(manifest).digest()
-        note = signer.sign(Checkpoint(signer.name, number, digest).text())
-        _write(file, {MANIFEST: manifest, NOTE: note.encode(), **files})
-        sizes = {log: head.size for log, head in signed.items()}
-        scope = {"kind": request.scope.kind, "code": request.scope.code}
-        both = (sizes[EVENTS], sizes[RECEIPTS])
-        trees.insert_export(cursor, number, request.at, request.by_post, request.reason, scope, both, digest)
-    return Exported(number, len(events), files["receipts.jsonl"].count(b"\n"), sizes)
+    part = file.with_name(f".{file.name}.part")
+    try:
+        with opened.recorder.transaction() as cursor:
+            trees.insert_key(cursor, EXPORT, signer.verifier().vkey, request.at)
+            number = trees.next_export(cursor)
+            signed = _signed(cursor)
+            events = _events(cursor, request.scope, signed[EVENTS].size)
+            manifest, files = _files(opened, cursor, request, number, signed, events, since)
+            digest = sha256(manifest).digest()
+            note = signer.sign(Checkpoint(signer.name, number, digest).text())
+            _write(part, {MANIFEST: manifest, NOTE: note.encode(), **files})
+            sizes = {log: head.size for log, head in signed.items()}
+            organisation = orjson.loads(events[-1][1])["organisation"]
+            made = Exported(number, len(events), files["receipts.jsonl"].count(b"\n"), sizes, organisation)
+            scope = {"kind": request.scope.kind, "code": request.scope.code}
+            both = (sizes[EVENTS], sizes[RECEIPTS])
+            trees.insert_export(cursor, number, request.at, request.by_post, request.reason, scope, both, digest)
+            record(made)
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+    return made
 
 
 def _signed(cursor: Cursor[Any]) -> dict[str, SignedCheckpoint]:
@@ -116,53 +144,13 @@ def _signed(cursor: Cursor[Any]) -> dict[str, SignedCheckpoint]:
     raise NothingToExport("nothing is signed yet: is the audit service running? sauro serve audit")
 
 
-def _events(opened: Store, cursor: Cursor[Any], scope: Scope, size: int) -> list[Leaf]:
+def _events(cursor: Cursor[Any], scope: Scope, size: int) -> list[Leaf]:
     """All events of the streams the scope needs, up to the checkpoint."""
-    streams = _streams(opened, cursor, scope, size)
-    if not streams:
+    near = reading.streams_like(cursor, f"%/{scope.programme or ''}%", size)
+    documents = (orjson.loads(state) for _, state in _in_parts(cursor, reading.positions_of(cursor, near, size)))
+    if not (streams := streams_of(scope.kind, scope.code, documents)):
         raise NothingToExport(f"there are no signed events of {scope.kind} {scope.code}")
-    programmes = {stream.split("/")[1] for stream in streams}
-    around = {f"programme/{programme}" for programme in programmes}
-    own = reading.positions_of(cursor, sorted(streams | around), size)
-    organisations = {
-        f"organisation/{orjson.loads(state)['organisation']}"
-        for _, state in reading.events_at(cursor, own[:1] + reading.positions_of(cursor, sorted(around), size))
-    }
-    positions = reading.positions_of(cursor, sorted(streams | around | organisations), size)
-    return reading.events_at(cursor, positions)
-
-
-def _streams(opened: Store, cursor: Cursor[Any], scope: Scope, size: int) -> set[str]:
-    if scope.kind == "programme":
-        return {
-            stream
-            for stream in reading.streams_like(cursor, f"%/{scope.code}%", size)
-            if stream.split("/")[1] == scope.code and not stream.startswith("organisation/")
-        }
-    if scope.kind == "assignment":
-        programme, _, _ = scope.code.partition("/")
-        stream = f"assignment/{scope.code}"
-        duties = set(_owned(opened, cursor, f"obligation/{programme}/%", size, lambda row: row.about == stream))
-        subjects = {stream, *duties}
-        about = _owned(opened, cursor, f"warning/{programme}/%", size, lambda row: row.about in subjects)
-        return {*reading.streams_like(cursor, stream, size), *duties, *about}
-    return set(_owned(opened, cursor, "%", size, lambda row: row.unit == scope.code))
-
-
-def _owned(opened: Store, cursor: Cursor[Any], pattern: str, size: int, wanted: Any) -> Iterable[str]:
-    """Streams whose row was wanted at some time, by the read models' own rules."""
-    streams = [s for s in reading.streams_like(cursor, pattern, size) if s.split("/")[0] in _OWNED]
-    rows: dict[str, Any] = {}
-    found = set()
-    positions = reading.positions_of(cursor, streams, size)
-    for _, state in _in_parts(cursor, positions):
-        event: Recorded[Any] = opened.codec.decode(state)
-        if not _OWNED[event.aggregate].handles_event(event):
-            continue
-        rows[event.stream] = row = _OWNED[event.aggregate].apply(rows.get(event.stream), event)
-        if row is not None and wanted(row):
-            found.add(event.stream)
-    return found
+    return reading.events_at(cursor, reading.positions_of(cursor, sorted(streams), size))
 
 
 def _in_parts(cursor: Cursor[Any], positions: Sequence[int]) -> Iterable[Leaf]:
@@ -179,8 +167,9 @@ def _files(
     signed: dict[str, SignedCheckpoint],
     events: Sequence[Leaf],
     since: Sequence[str],
-) -> dict[str, bytes]:
-    documents = [orjson.loads(state) for _, state in events]
+) -> tuple[bytes, dict[str, bytes]]:
+    """The manifest, and the files it names."""
+    documents = [orjson.loads(state) | {"_bytes": state} for _, state in events]
     commands = sorted({(document["sender"], document["commandid"]) for document in documents})
     rows = reading.receipts_of(cursor, commands, signed[RECEIPTS].size)
     leaves: dict[str, list[Leaf]] = {EVENTS: list(events), RECEIPTS: [(row[0], receipt_leaf(row)) for row in rows]}
@@ -198,10 +187,11 @@ def _files(
     found = counted((opened.codec.from_document(document) for document in documents), unit)
     files["figures.json"] = orjson.dumps({"position": signed[EVENTS].size, **found}, option=orjson.OPT_INDENT_2)
     files["definitions.json"] = orjson.dumps(definitions(documents), option=orjson.OPT_INDENT_2)
-    scope = request.scope
-    heading = Heading(number, scope.kind, scope.code, request.by_post, request.reason, request.at, signed[EVENTS].size)
-    files["dossier.html"] = dossier(heading, found, documents, [state for _, state in events]).encode()
-    return files
+    manifest = _manifest(request, number, {log: (signed[log].size, len(leaves[log])) for log in LOGS})
+    files["dossier.html"] = dossier(orjson.loads(orjson.dumps(manifest, option=_JSON)), found, documents).encode()
+    _check_size(files)
+    manifest["files"] = {name: sha256(content).hexdigest() for name, content in sorted(files.items())}
+    return orjson.dumps(manifest, option=_JSON), files
 
 
 def _earlier(
@@ -223,32 +213,35 @@ def _earlier(
     for note in dict.fromkeys(notes):
         earlier = opened_checkpoint(note, verifiers)
         proof = merkle.consistency_proof(nodes, earlier.size, size)
-        found.append({"note": note, "proof": [base64.b64encode(hash_).decode() for hash_ in proof]})
+        found.append({"note": note, "proof": [encoded(hash_) for hash_ in proof]})
     return orjson.dumps(found, option=orjson.OPT_INDENT_2)
 
 
-def _manifest(request: Request, number: int, signed: dict[str, SignedCheckpoint], files: dict[str, bytes]) -> bytes:
-    return orjson.dumps(
-        {
-            "format": FORMAT,
-            "number": number,
-            "made_at": request.at,
-            "by": request.by_post,
-            "reason": request.reason,
-            "scope": {"kind": request.scope.kind, "code": request.scope.code},
-            "logs": {
-                log: {"size": head.size, "leaves": files[f"{log}.jsonl"].count(b"\n")} for log, head in signed.items()
-            },
-            "files": {name: sha256(content).hexdigest() for name, content in sorted(files.items())},
-        },
-        option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z,
-    )
+def _manifest(request: Request, number: int, logs: dict[str, tuple[int, int]]) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "number": number,
+        "made_at": request.at,
+        "by": request.by_post,
+        "reason": request.reason,
+        "scope": {"kind": request.scope.kind, "code": request.scope.code},
+        "logs": {log: {"size": size, "leaves": leaves} for log, (size, leaves) in logs.items()},
+    }
+
+
+def _check_size(files: dict[str, bytes]) -> None:
+    """What nobody could check must not be handed out."""
+    largest, all_of_them = sauro_verify.LARGEST, sauro_verify.LARGEST_OF_ALL
+    name, size = max(((name, len(content)) for name, content in files.items()), key=lambda found: found[1])
+    if size > largest or sum(map(len, files.values())) > all_of_them - ROOM:
+        raise TooLarge(
+            f"{name} would have {size >> 20} MiB; sauro-verify reads files of {largest >> 20} MiB, {all_of_them >> 20} in all: "
+            "export a unit or single tasks instead"
+        )
 
 
 def _write(file: Path, files: dict[str, bytes]) -> None:
-    """The zip file, whole or not at all; the same content gives the same bytes."""
-    temporary = file.with_name(f".{file.name}.part")
-    with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+    """The zip file; the same content gives the same bytes."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), content, zipfile.ZIP_DEFLATED)
-    temporary.replace(file)

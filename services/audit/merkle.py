@@ -38,6 +38,14 @@ def subtree_root(hashes: Sequence[bytes]) -> bytes:
     return row[0]
 
 
+def complete_rows(hashes: Sequence[bytes]) -> list[Sequence[bytes]]:
+    """The hashes of all complete subtrees over neighbours that begin at a tile, by level and index in it."""
+    rows = [hashes]
+    while len(row := rows[-1]) > 1:
+        rows.append([sha256(b"\x01" + row[i] + row[i + 1]).digest() for i in range(0, len(row) - 1, 2)])
+    return rows
+
+
 def split(size: int) -> int:
     """The largest power of two smaller than a size of at least 2: where the RFCs split a tree."""
     return 1 << ((size - 1).bit_length() - 1)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Any, Literal
 
 from domain.calendar import to_local
@@ -50,11 +51,11 @@ class Names:
 
 
 class Narrator:
-    """Tells events in one language. `words` are the erasable texts that are still kept, by reference."""
+    """Tells events in one language. `kept` are salt and words of the erasable texts that are still stored, by reference."""
 
-    def __init__(self, language: Language, names: Names, words: Mapping[str, str]) -> None:
+    def __init__(self, language: Language, names: Names, kept: Mapping[str, tuple[bytes, str]]) -> None:
         self._language = 0 if language == "vi" else 1
-        self._names, self._words = names, words
+        self._names, self._kept = names, kept
         self._labels = labels(self._language)
 
     def say(self, what: str, /, **values: object) -> str:
@@ -103,9 +104,9 @@ class Narrator:
         return self.say("minutes", n=max(1, time // timedelta(minutes=1)))
 
     def words(self, ref: Mapping[str, Any]) -> str:
-        """An erasable text: its words if they are still kept, else that they were erased; its digest either way."""
-        digest, kept = ref["digest"][:12], self._words.get(ref["ref"])
-        return self.say("erased", digest=digest) if kept is None else self.say("kept", words=kept, digest=digest)
+        """An erasable text: its words if they are those that were recorded, else what became of them; its digest always."""
+        state, words = recorded_words(ref, self._kept)
+        return self.say(state, words=words, digest=ref["digest"][:12])
 
     def _filled(self, text: str, document: Document) -> tuple[str, bool]:
         """The text with its holes filled, and whether each of them had a value."""
@@ -148,6 +149,17 @@ class Narrator:
                 return self._limit(value)
             return ", ".join(f"{key} {self._plain(part)}" for key, part in value.items())
         return ", ".join(self._plain(part) for part in value) if isinstance(value, list) else str(value)
+
+
+def recorded_words(
+    ref: Mapping[str, Any], kept: Mapping[str, tuple[bytes, str]]
+) -> tuple[Literal["kept", "erased", "words_changed"], str | None]:
+    """The words of an erasable text, and what became of them; words that the digest in the log does not fit are not told."""
+    if (found := kept.get(ref["ref"])) is None:
+        return "erased", None
+    salt, words = found
+    fit = sha256(salt + words.encode()).hexdigest() == ref["digest"]
+    return ("kept", words) if fit else ("words_changed", None)
 
 
 def instant(text: str) -> datetime:

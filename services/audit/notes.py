@@ -46,7 +46,7 @@ class Verifier:
     @property
     def vkey(self) -> str:
         """`<name>+<key id>+<base64 of type and key>`."""
-        return f"{self.name}+{self.id.hex()}+{_encode(ED25519 + self.public)}"
+        return f"{self.name}+{self.id.hex()}+{encoded(ED25519 + self.public)}"
 
     @classmethod
     def parse(cls, vkey: str) -> "Verifier":
@@ -109,7 +109,7 @@ class Signer:
         handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w", encoding="ascii") as opened:
             id_ = self.verifier().id.hex()
-            opened.write(f"{_PRIVATE}{self.name}+{id_}+{_encode(ED25519 + self.seed)}\n")
+            opened.write(f"{_PRIVATE}{self.name}+{id_}+{encoded(ED25519 + self.seed)}\n")
             opened.flush()
             os.fsync(opened.fileno())
 
@@ -125,7 +125,7 @@ class Signer:
     def sign(self, text: str) -> str:
         """The note: text, blank line, signature. The text ends with a newline."""
         signature = Ed25519PrivateKey.from_private_bytes(self.seed).sign(text.encode())
-        return f"{text}\n— {self.name} {_encode(self.verifier().id + signature)}\n"
+        return f"{text}\n— {self.name} {encoded(self.verifier().id + signature)}\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ class Checkpoint:
 
     def text(self) -> str:
         """The note text of `tlog-checkpoint`, without extension lines."""
-        return f"{self.origin}\n{self.size}\n{_encode(self.root)}\n"
+        return f"{self.origin}\n{self.size}\n{encoded(self.root)}\n"
 
     @classmethod
     def parse(cls, text: str) -> "Checkpoint":
@@ -208,7 +208,8 @@ def _taken_apart(note: str) -> tuple[str, list[tuple[str, bytes, bytes]]]:
     return text + "\n", found
 
 
-def _encode(data: bytes) -> str:
+def encoded(data: bytes) -> str:
+    """Bytes as base64, as notes and proofs write them."""
     return base64.b64encode(data).decode("ascii")
 
 

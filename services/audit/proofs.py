@@ -1,6 +1,5 @@
 """Proofs as the API and the command line give them: with what they lead to, hashes in base64."""
 
-import base64
 from typing import Any
 
 from psycopg import Cursor
@@ -8,6 +7,7 @@ from psycopg import Cursor
 from services.audit import merkle
 from services.audit.leaves import LEAVES
 from services.audit.merkle import leaf_hash
+from services.audit.notes import encoded
 from services.audit.reading import nodes_of
 from services.eventlog import trees
 
@@ -25,9 +25,9 @@ def inclusion(cursor: Cursor[Any], log: str, position: int, size: int | None = N
         "position": position,
         "index": position - 1,
         "size": size,
-        "leaf_hash": _encoded([leaf_hash(leaf[0][1]) if leaf else b""])[0],
-        "root": _encoded([merkle.root_at(nodes, size)])[0],
-        "proof": _encoded(proof),
+        "leaf_hash": encoded(leaf_hash(leaf[0][1]) if leaf else b""),
+        "root": encoded(merkle.root_at(nodes, size)),
+        "proof": [encoded(hash_) for hash_ in proof],
     }
 
 
@@ -41,9 +41,9 @@ def consistency(cursor: Cursor[Any], log: str, first: int, second: int | None = 
         "log": log,
         "from": first,
         "to": second,
-        "from_root": _encoded([merkle.root_at(nodes, first)])[0],
-        "to_root": _encoded([merkle.root_at(nodes, second)])[0],
-        "proof": _encoded(merkle.consistency_proof(nodes, first, second)),
+        "from_root": encoded(merkle.root_at(nodes, first)),
+        "to_root": encoded(merkle.root_at(nodes, second)),
+        "proof": [encoded(hash_) for hash_ in merkle.consistency_proof(nodes, first, second)],
     }
 
 
@@ -56,7 +56,3 @@ def _size(cursor: Cursor[Any], log: str, size: int | None) -> int:
     if not 1 <= size <= last.size:
         raise LookupError(f"the {log} are signed up to {last.size}; there is no tree of {size}")
     return size
-
-
-def _encoded(hashes: list[bytes]) -> list[str]:
-    return [base64.b64encode(hash_).decode() for hash_ in hashes]

@@ -14,6 +14,7 @@ from services.audit import causation
 from services.audit.causation import Document
 from services.audit.chronicle import Tolerances, chronicle, narrator
 from services.audit.counterfactual import reconcile
+from services.audit.known import require_programme
 from services.audit.late import late_entries
 from services.audit.narrative import Language, Narrator
 from services.audit.telling import accesses_told, chain_told, history_told, late_told, tree_told
@@ -41,7 +42,7 @@ class Read:
 
 @dataclass(frozen=True)
 class Readings:
-    """All readings over one snapshot. Raises NothingThere and Ambiguous."""
+    """All readings over one snapshot. Raises NothingThere, Ambiguous and, for a programme nobody knows, NotKnown."""
 
     cursor: Cursor[Any]
     scope: ReadScope
@@ -71,6 +72,7 @@ class Readings:
 
     def late(self, programme: str | None, after: int, limit: int, language: Language) -> Read:
         """Late entries after a position."""
+        require_programme(self.cursor, programme, self.scope)
         found = late_entries(self.cursor, self.scope, self.registry, programme)
         found = [entry for entry in found if entry.document["position"] > after][:limit]
         teller = self._told(language, [entry.document for entry in found])
@@ -78,11 +80,13 @@ class Readings:
 
     def accesses(self, programme: str | None, before: int | None, limit: int) -> Read:
         """Who read what, newest first, before a position."""
+        require_programme(self.cursor, programme, self.scope)
         found = causation.parsed(queries.accesses(self.cursor, self.scope, programme, limit, before))
         return self._over("access", "record of readings", programme, accesses_told(self.cursor, found))
 
     def reconciled(self, programme: str | None, until: datetime | None) -> Read:
-        """The counterfactual check of everything or of one programme."""
+        """The counterfactual check of everything or of one programme; raises ValueError for a moment before the log's last."""
+        require_programme(self.cursor, programme, self.scope)
         found = reconcile(self.cursor, self.registry, programme, until)
         answer = {
             "until": found.until,
@@ -122,4 +126,4 @@ class Readings:
 
     def _over(self, act: Act, what: str, programme: str | None, answer: Any) -> Read:
         owner = queries.organisation_of(self.cursor, programme) if programme else None
-        return Read(answer, act, f"{what} of {programme or 'all programmes'}", owner, programme if owner else None)
+        return Read(answer, act, f"{what} of {programme or 'all programmes'}", owner, programme)

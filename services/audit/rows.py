@@ -1,6 +1,7 @@
 """One stretch of a log, read and checked row by row: the part of a verification that can be done by many at once."""
 
-from collections.abc import Collection, Iterable
+import re
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -9,12 +10,18 @@ import psycopg
 from psycopg import Cursor
 
 from services.audit.leaves import disagreeing, receipt_leaf
-from services.audit.merkle import complete_subtrees, leaf_hash, subtree_root
-from services.audit.tiles import HASH, WIDTH
-from services.eventlog.reading import EVENTS, RECEIPTS, event_rows, receipt_rows
+from services.audit.merkle import complete_rows, complete_subtrees, leaf_hash
+from services.audit.tiles import HASH, HEIGHT, WIDTH
+from services.eventlog.reading import EVENTS, RECEIPTS, Row, event_rows, receipt_rows, texts_unlike
 from services.eventlog.trees import level_tiles
 
 _MISSING = bytes(HASH)
+_SEALED = re.compile(
+    rb'\{"ref":"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})","digest":"([0-9a-f]{64})"\}'
+)
+"""How an event refers to an erasable text."""
+SHORTEST = 320
+"""Bytes that stand before the data of any event: no need to search them."""
 MOST_PROBLEMS = 20
 
 
@@ -29,9 +36,14 @@ class Problem(NamedTuple):
 
 @dataclass(slots=True)
 class Stretch:
-    """A stretch as found: the roots of its full tiles, what leads to the roots asked for, and what is wrong with its rows."""
+    """A stretch as found: the roots of its full tiles, what leads to the roots asked for, and what is wrong with its rows.
+
+    `sealed`: references to erasable texts in its events; `erased`: those whose text is gone.
+    """
 
     rows: int = 0
+    sealed: int = 0
+    erased: int = 0
     roots: list[bytes] = field(default_factory=list)
     ends: dict[int, list[tuple[int, bytes]]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
@@ -41,15 +53,14 @@ def check_stretch(cursor: Cursor[Any], log: str, first: int, last: int, sizes: C
     """Check the rows from a position (the first of a tile) to another; `sizes`: trees whose roots will be asked for."""
     found = Stretch()
     hashes = (_event_hashes if log == EVENTS else _receipt_hashes)(cursor, first, last, found)
-    for place in range(0, len(hashes) - len(hashes) % WIDTH, WIDTH):
-        found.roots.append(subtree_root(hashes[place : place + WIDTH]))
+    ending: dict[int, list[int]] = {}
     for size in sizes:
-        begin = size - size % WIDTH - first + 1
-        tail = hashes[begin : begin + size % WIDTH]
-        found.ends[size] = [
-            (level, subtree_root(tail[index << level : index + 1 << level]))
-            for level, index in complete_subtrees(len(tail))
-        ]
+        ending.setdefault((size - first + 1) // WIDTH, []).append(size)
+    for tile in range(len(hashes) // WIDTH + 1):
+        rows = complete_rows(hashes[tile * WIDTH : (tile + 1) * WIDTH])
+        found.roots += rows[HEIGHT] if len(rows) > HEIGHT else ()
+        for size in ending.get(tile, ()):
+            found.ends[size] = [(level, rows[level][index]) for level, index in complete_subtrees(size % WIDTH)]
     _check_tiles(cursor, log, first, hashes, found)
     del found.problems[MOST_PROBLEMS:]
     return found
@@ -81,7 +92,26 @@ def _event_hashes(cursor: Cursor[Any], first: int, last: int, found: Stretch) ->
     found.problems += [
         Problem(EVENTS, position, "column", f"row {position}: {different}") for position, different in disagreeing(rows)
     ]
+    _check_texts(cursor, rows, found)
     return _aligned(EVENTS, [row[0] for row in rows], (row[5] or b"" for row in rows), first, last, found)
+
+
+def _check_texts(cursor: Cursor[Any], rows: Sequence[Row], found: Stretch) -> None:
+    """Compare the erasable texts of a stretch with the digests its events hold, all at once; most events have none."""
+    sealed = [
+        (row[0], *pair.groups())
+        for row in rows
+        if row[5] and row[5].find(b'"digest":"', SHORTEST) > 0
+        for pair in _SEALED.finditer(row[5])
+    ]
+    if not sealed:
+        return
+    found.sealed = len(sealed)
+    for position, ref, gone in texts_unlike(cursor, sealed):
+        found.erased += gone
+        if not gone:
+            message = f"log.texts: the words of {ref} are not those event {position} holds the digest of"
+            found.problems.append(Problem(EVENTS, position, "text", message))
 
 
 def _receipt_hashes(cursor: Cursor[Any], first: int, last: int, found: Stretch) -> list[bytes]:

@@ -48,13 +48,15 @@ class Activity:
     def silence(
         self, source: str, since: datetime, recorded_at: datetime | None, until: datetime | None
     ) -> Silence | None:
-        """The silence of a service in which something fell due, and after which it was recorded soon, if at all.
+        """The silence of a service in which something fell due, and soon after which it was recorded, or time ran out.
 
-        None when the service was heard within MARGIN of it: then it was at work, and silence explains nothing.
+        None when the service was heard within MARGIN of it, or came back and let CATCH_UP pass: then it was at work, and
+        silence explains nothing.
         """
         start, end = _around(self._by_source.get(source, []), since)
-        over = end or recorded_at or until
-        if over is None or over - since <= MARGIN or (recorded_at is not None and recorded_at - over > CATCH_UP):
+        settled = recorded_at or until
+        over = end or settled
+        if over is None or settled is None or over - since <= MARGIN or settled - over > CATCH_UP:
             return None
         _, others = _around(self._all, since)
         alone = others is None or others >= over

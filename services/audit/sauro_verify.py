@@ -6,10 +6,13 @@ this file to a machine of your own and run `python sauro_verify.py bundle.zip --
 
 What it checks: the signatures of manifest and checkpoints (`<installation>/export` signs manifests); that the bundle holds the
 files its manifest names, each once and unchanged, and no others; that every event and receipt is a leaf of the signed
-trees, at its position; that earlier checkpoints are beginnings of the last one; that no stream has a gap; that each act's post
-existed and held the authority it claimed; that the figures (tasks, obligations, warnings) and the dossier say what follows
-from the events.
-What it cannot check: whether what people entered is true, and whether later events of a stream were left out of the bundle.
+trees, at its position; that earlier checkpoints are beginnings of the last one; that no stream has a gap and each belongs to
+the scope; that each act's post existed and held the authority it claimed, and that Sauro's own services did only what is
+theirs; that the figures (tasks, obligations, warnings) and the dossier are what follows from the events.
+What it checks with --entries FOLDER, a copy of the published audit folder: that nothing of the scope was left out. Without it a
+bundle proves what it holds, not that it holds all: whole streams, or the end of one, may have been left out, and a bundle of
+a programme relabelled as one of a task.
+What it cannot check: whether what people entered is true.
 
 Exit status: 0 all holds, 1 something does not (it says what and where), 2 the bundle cannot be read.
 """
@@ -19,15 +22,18 @@ from __future__ import annotations
 import argparse
 import base64
 import html
+import io
 import json
 import re
+import sys
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 from hashlib import sha256
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +42,20 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 FORMAT = "sauro-bundle/2"
 LOCAL = timezone(timedelta(hours=7))  # Asia/Ho_Chi_Minh: no daylight saving since 1975
-SYSTEM = {"timekeeper", "warning"}
+_LIMITS = {"DeadlineScheduled", "DeadlineRescheduled", "DeadlineApproached", "DeadlinePassed", "DeadlineCancelled"}
+SYSTEM = {
+    "timekeeper": _LIMITS | {"AssignmentMarkedAtRisk", "AssignmentCarriedOver", "PhaseOpened", "ObligationOpened"},
+    "warning": _LIMITS | {
+        "WarningRaised", "WarningDelivered", "WarningEscalated", "ResponseRecorded", "WarningResolved",
+        "WarningSuperseded", "ObligationDeclared", "ObligationOpened",
+    },
+    "audit": {"AccessRecorded"},
+}  # fmt: skip
+"""Sauro's own services, and what each may cause; all act as post SAURO, without an authority."""
+SAURO = "SAURO"
+SCOPES = {"programme": "Chương trình", "unit": "Đơn vị", "assignment": "Nhiệm vụ"}
+AUTHORISED = {"CompletionSignedOff"}
+"""Acts nobody does without claiming an authority."""
 LOGS = ("events", "receipts")
 EXPORT = "export"
 MANIFEST, NOTE = "manifest.json", "manifest.note"
@@ -60,6 +79,11 @@ ENDING = {
 }
 
 
+OWN_KEYS = "no --key given: the bundle's own keys were used; compare them with keys you trust"
+INCOMPLETE = (
+    "this shows that what is here is part of the signed logs, not that all of the scope is here: to see that nothing was "
+    "left out, get a copy of the published audit folder from elsewhere and name it with --entries"
+)
 _UNZIPPING = (
     OSError,
     zipfile.BadZipFile,
@@ -134,10 +158,10 @@ def joint_root(leaves: list[tuple[int, bytes]], size: int, proof: list[bytes]) -
 
 def consistent(first: int, second: int, old: bytes, new: bytes, proof: list[bytes]) -> bool:
     """Whether a tree is the beginning of another (RFC 9162, 2.1.4.2)."""
-    if not 0 < first <= second or (first == second and (proof or old != new)):
+    if not 0 < first <= second or any(len(part) != 32 for part in proof):
         return False
     if first == second:
-        return True
+        return not proof and old == new
     path = proof if first & (first - 1) else [old, *proof]
     if not proof:
         return False
@@ -264,8 +288,13 @@ class Bundle:
         return self.files[name].split(b"\n")[:-1] if self.files[name] else []
 
 
-def verify(file: Path, keys: list[Key] | None = None, known: list[str] | None = None) -> Findings:
-    """Check a bundle. `keys` are the keys the reviewer trusts, `known` checkpoints the reviewer has; raises Unreadable."""
+def verify(
+    file: Path, keys: list[Key] | None = None, known: list[str] | None = None, entries: Path | None = None
+) -> Findings:
+    """Check a bundle; raises Unreadable.
+
+    `keys` are those the reviewer trusts, `known` checkpoints the reviewer has, `entries` a copy of the published folder.
+    """
     found = Findings()
     bundle = Bundle(file, found)
     if bundle.missing:
@@ -278,18 +307,25 @@ def verify(file: Path, keys: list[Key] | None = None, known: list[str] | None = 
     except ValueError as error:
         raise Unreadable(f"keys: {error}") from None
     if keys is None:
-        found.notes.append("no --key given: the bundle's own keys were used; compare them with keys you trust")
+        found.notes.append(OWN_KEYS)
     trusted = own if keys is None else keys
     signed = _check_manifest(bundle, manifest, trusted, found)
     _check_files(bundle, manifest, found)
     leaves = {log: _parsed(bundle, log, found) for log in LOGS}
     heads = {log: _check_log(bundle, log, leaves[log], trusted, known or [], found) for log in LOGS}
     _check_origins([signed, *heads.values()], found)
+    _check_known_all(known or [], heads, found)
     events, receipts = leaves["events"], leaves["receipts"]
     _check_order(events, found)
     _check_receipts(events, receipts, found)
     _check_authority(events, found)
-    _check_figures(bundle, manifest, heads["events"], events, found)
+    if _check_stated(manifest, heads, leaves, found):
+        _check_scope(manifest["scope"], events, found)
+        _check_figures(bundle, manifest, events, found)
+        if entries is None:
+            found.notes.append(INCOMPLETE)
+        elif heads["events"] is not None:
+            _check_complete(entries, heads["events"], manifest["scope"], events, found)
     found.checked |= {
         "export": manifest.get("number"),
         "scope": manifest.get("scope"),
@@ -330,6 +366,25 @@ def _check_manifest(bundle: Bundle, manifest: dict[str, Any], keys: list[Key], f
     return signed
 
 
+def _check_stated(
+    manifest: dict[str, Any], heads: dict[str, Head | None], leaves: dict[str, list[dict[str, Any]]], found: Findings
+) -> bool:
+    """Whether the manifest has the form of one; it must state the sizes signed and the leaves the bundle holds."""
+    scope: Any = manifest.get("scope")
+    try:
+        _instant(manifest["made_at"])
+        fits = isinstance(manifest["by"], str) and isinstance(manifest["reason"], str)
+        fits = fits and scope.keys() == {"kind", "code"} and scope["kind"] in SCOPES and isinstance(scope["code"], str)
+    except (KeyError, ValueError, TypeError, AttributeError):
+        fits = False
+    if not fits:
+        found.wrong("manifest", MANIFEST, "the manifest does not say what was exported for whom, when and why")
+    logs = {log: {"size": head.size if head else None, "leaves": len(leaves[log])} for log, head in heads.items()}
+    if manifest.get("logs") != logs and None not in heads.values():
+        found.wrong("manifest", MANIFEST, f"the manifest states {manifest.get('logs')}; the bundle holds {logs}")
+    return fits
+
+
 def _check_origins(signed: list[Head | None], found: Findings) -> None:
     names = {head.origin.rpartition("/")[0] for head in signed if head is not None}
     if len(names) > 1:
@@ -348,6 +403,10 @@ _NEEDED = {
 
 def _parsed(bundle: Bundle, log: str, found: Findings) -> list[dict[str, Any]]:
     documents = []
+    if bundle.files[JSONL[log]][-1:] not in (b"", b"\n"):
+        found.wrong(
+            "form", JSONL[log], f"{JSONL[log]} does not end with a line: what follows the last one is not proven"
+        )
     for number, line in enumerate(bundle.lines(JSONL[log]), 1):
         try:
             document = json.loads(line)
@@ -365,8 +424,8 @@ def _parsed(bundle: Bundle, log: str, found: Findings) -> list[dict[str, Any]]:
 
 def _instant(text: str) -> datetime:
     instant = datetime.fromisoformat(text)
-    if instant.tzinfo is None:
-        raise ValueError(text)
+    if instant.tzinfo is None or not 1900 <= instant.year <= 9000:
+        raise ValueError(f"{text} is no instant of this log")
     return instant
 
 
@@ -407,11 +466,15 @@ def _check_earlier(bundle: Bundle, log: str, head: Head, keys: list[Key], found:
     """The roots of earlier checkpoints that are proven to be beginnings of the last, by size."""
     name = f"checkpoints/{log}.earlier.json"
     chain = {head.size: head.root}
-    for number, item in enumerate(bundle.json(name) or [], 1):
+    items = bundle.json(name)
+    if not isinstance(items, list):
+        found.wrong("form", name, f"{name} is no list of checkpoints")
+        items = []
+    for number, item in enumerate(items, 1):
         try:
             earlier = opened(item["note"], keys)
             proof = [base64.b64decode(text, validate=True) for text in item["proof"]]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             found.wrong(
                 "signature", f"{name} no. {number}", f"an earlier checkpoint of the {log} does not hold: {error}"
             )
@@ -429,9 +492,8 @@ def _check_earlier(bundle: Bundle, log: str, head: Head, keys: list[Key], found:
 
 
 def _check_known(log: str, head: Head, chain: dict[int, bytes], note: str, keys: list[Key], found: Findings) -> None:
-    """Compare with a checkpoint the reviewer already had."""
-    origin = note.split("\n", 1)[0]
-    if not origin.endswith(f"/{log}"):
+    """Compare with a checkpoint the reviewer already had of this log."""
+    if note.split("\n", 1)[0] != head.origin:
         return
     try:
         mine = opened(note, keys)
@@ -452,6 +514,17 @@ def _check_known(log: str, head: Head, chain: dict[int, bytes], note: str, keys:
         )
     else:
         found.notes.append(f"your checkpoint of the {log} of size {mine.size} is part of this log")
+
+
+def _check_known_all(known: list[str], heads: dict[str, Head | None], found: Findings) -> None:
+    """A checkpoint of the reviewer's that is of neither log was compared with nothing, and must not seem to hold."""
+    origins = [head.origin for head in heads.values() if head is not None]
+    for origin in (note.split("\n", 1)[0] for note in known):
+        if origin not in origins:
+            message = (
+                f"your checkpoint is one of {origin[:80]!r}; the bundle's are of {' and '.join(origins) or 'nobody'}"
+            )
+            found.wrong("unlinked", "--checkpoint", message)
 
 
 # ---- what the events must obey ---------------------------------------------------------------------------------------------
@@ -480,7 +553,8 @@ def _check_receipts(events: list[dict[str, Any]], receipts: list[dict[str, Any]]
         if receipt is None:
             found.wrong("receipt", where, f"there is no receipt of the command {named} that led to this event")
             continue
-        first = receipt.get("firstposition") or 0
+        first = receipt.get("firstposition")
+        first = first if isinstance(first, int) else 0
         if receipt["outcome"] != "accepted" or not first <= event["position"] < first + receipt["events"]:
             message = f"receipt {receipt['receipt']} of command {named} does not say that it led to this event"
             found.wrong("receipt", where, message)
@@ -534,12 +608,23 @@ def _check_authority(events: list[dict[str, Any]], found: Findings) -> None:
         try:
             if event["subject"].startswith("organisation/"):
                 organisation.apply(event)
-            elif event["sender"] not in SYSTEM:
+            elif event["sender"] in SYSTEM:
+                _check_system(event, where, found)
+            else:
                 acts += 1
                 _check_act(event, organisation, where, found)
         except (KeyError, ValueError, TypeError) as error:
             found.wrong("form", where, f"{event['type']} cannot be understood ({type(error).__name__}: {error})")
     found.checked["acts"] = acts
+
+
+def _check_system(event: dict[str, Any], where: str, found: Findings) -> None:
+    """One of Sauro's own services acts as itself and claims nothing; what is not its own to do, a person must have done."""
+    sender, name = event["sender"], _name(event)
+    if name not in SYSTEM[sender]:
+        found.wrong("actor", where, f"the service '{sender}' cannot cause {name}: that is an act of a person")
+    elif (event["actorpost"], event["actorunit"]) != (SAURO, SAURO) or "actorauthority" in event:
+        found.wrong("actor", where, f"the service '{sender}' acts as '{event['actorpost']}', not as {SAURO} alone")
 
 
 def _check_act(event: dict[str, Any], organisation: Organisation, where: str, found: Findings) -> None:
@@ -551,6 +636,8 @@ def _check_act(event: dict[str, Any], organisation: Organisation, where: str, fo
         )
         found.wrong("actor", where, message)
     if authority is None:
+        if _name(event) in AUTHORISED:
+            found.wrong("authority", where, f"post '{post}' claimed no authority; {_name(event)} needs one")
         return
     # A limit that passed carries its own instant; the act that brought it up is judged when it was recorded.
     moments = [event["_recorded"]] if _name(event).startswith("Deadline") else [event["_at"], event["_recorded"]]
@@ -563,6 +650,51 @@ def _check_act(event: dict[str, Any], organisation: Organisation, where: str, fo
 
 # ---- figures, definitions, dossier -----------------------------------------------------------------------------------------
 
+LABELS = {
+    "assigned": "Đã giao",
+    "drafts": "Dự thảo",
+    "open": "Đang thực hiện",
+    "overdue_open": "Đang quá hạn",
+    "done": "Hoàn thành",
+    "done_on_time_original": "Đúng hạn (hạn gốc)",
+    "done_on_time_current": "Đúng hạn (hạn hiện hành)",
+    "done_late": "Hoàn thành trễ",
+    "done_undated": "Hoàn thành, không có hạn",
+    "ever_overdue": "Từng quá hạn",
+    "extended": "Được gia hạn",
+    "carried_over": "Chuyển giai đoạn",
+    "suspended": "Tạm dừng",
+    "cancelled": "Đã hủy",
+    "unfinished": "Đóng, chưa xong",
+    "reports_owed": "Báo cáo phải nộp",
+    "reports_on_time": "Báo cáo đúng hạn",
+    "reports_late": "Báo cáo trễ hạn",
+    "reports_missing": "Báo cáo quá hạn chưa nộp",
+    "reports_undated": "Báo cáo chưa có thời hạn",
+    "explanations_owed": "Giải trình phải nộp",
+    "explanations_open": "Giải trình chưa nộp",
+    "products_owed": "Sản phẩm, kế hoạch, sổ phải có",
+    "products_accepted": "Sản phẩm, kế hoạch, sổ đã chấp nhận",
+    "milestones": "Mốc của giai đoạn",
+    "milestones_missed": "Mốc bị lỡ",
+    "commitments_owed": "Cam kết, kế hoạch cá nhân phải có",
+    "commitments_signed": "Cam kết, kế hoạch cá nhân đã nộp",
+    "obligations_owed": "Nghĩa vụ",
+    "obligations_met": "Nghĩa vụ đúng hạn",
+    "obligations_late": "Nghĩa vụ trễ hạn",
+    "obligations_open": "Nghĩa vụ chưa nộp",
+    "obligations_overdue": "Nghĩa vụ quá hạn chưa nộp",
+    "obligations_waived": "Nghĩa vụ được miễn",
+    "warnings_raised": "Cảnh báo đã phát",
+    "warnings_open": "Cảnh báo đang mở",
+    **{f"warnings_open_level_{level}": f"Cảnh báo mở cấp {level}" for level in range(5)},
+}
+KINDS = {
+    "report": "báo cáo định kỳ", "ad_hoc_report": "báo cáo đột xuất", "mandatory_product": "sản phẩm bắt buộc",
+    "phase_milestone": "mốc của giai đoạn", "commitment": "bản cam kết", "personal_plan": "kế hoạch cá nhân",
+    "unit_plan": "kế hoạch của đơn vị", "register": "sổ theo dõi", "explanation": "giải trình",
+    "self_review": "bản tự kiểm điểm", "consultation_reply": "trả lời lấy ý kiến",
+}  # fmt: skip
 OPEN = {"assigned", "acknowledged", "in_progress", "under_review"}
 _STATUS = {
     "AssignmentAcknowledged": "acknowledged", "WorkStarted": "in_progress", "ProgressReported": "in_progress",
@@ -570,17 +702,7 @@ _STATUS = {
     "AssignmentSuspended": "suspended", "AssignmentCancelled": "cancelled",
     "AssignmentClosedUnfinished": "closed_unfinished",
 }  # fmt: skip
-FIGURES = (
-    "assigned", "drafts", "open", "overdue_open", "done", "done_on_time_original", "done_on_time_current", "done_late",
-    "done_undated", "ever_overdue", "extended", "carried_over", "suspended", "cancelled", "unfinished",
-    "reports_owed", "reports_on_time", "reports_late", "reports_missing", "reports_undated",
-    "explanations_owed", "explanations_open", "products_owed", "products_accepted", "milestones", "milestones_missed",
-    "commitments_owed", "commitments_signed",
-    "obligations_owed", "obligations_met", "obligations_late", "obligations_open", "obligations_overdue",
-    "obligations_waived",
-    "warnings_raised", "warnings_open", "warnings_open_level_0", "warnings_open_level_1", "warnings_open_level_2",
-    "warnings_open_level_3", "warnings_open_level_4",
-)  # fmt: skip
+FIGURES = tuple(LABELS)
 OF_A_KIND = tuple(name for name in FIGURES if name.startswith("obligations_"))
 
 
@@ -667,6 +789,13 @@ def _warning(warning: dict[str, Any], event: dict[str, Any]) -> None:
         warning["open"] = False
 
 
+_FOLDS: dict[str, Callable[[dict[str, Any], dict[str, Any]], None]] = {
+    "assignment": _task,
+    "obligation": _duty,
+    "warning": _warning,
+}
+
+
 def _count_task(task: dict[str, Any]) -> Iterator[str]:
     status, on_time = task["status"], ("early", "on_time")
     yield {"draft": "drafts", "completed": "done", "closed_unfinished": "unfinished"}.get(status, status)
@@ -735,15 +864,10 @@ def _count_other(kind: str, duty: dict[str, Any], *, in_: bool, accepted: bool) 
 def figures(events: list[dict[str, Any]], unit: str | None = None) -> dict[str, Any]:
     """The figures that follow from events, in all, by unit, and of obligations by kind; of one unit only, if it is named."""
     subjects: dict[str, dict[str, Any]] = {}
-    folds: dict[str, Callable[[dict[str, Any], dict[str, Any]], None]] = {
-        "assignment": _task,
-        "obligation": _duty,
-        "warning": _warning,
-    }
     for event in events:
         kind = event["subject"].split("/", 1)[0]
-        if kind in folds:
-            folds[kind](subjects.setdefault(event["subject"], {}), event)
+        if kind in _FOLDS:
+            _FOLDS[kind](subjects.setdefault(event["subject"], {}), event)
     units: dict[str, Counter[str]] = {}
     kinds: dict[str, Counter[str]] = {}
     for stream, subject in subjects.items():
@@ -769,6 +893,115 @@ def figures(events: list[dict[str, Any]], unit: str | None = None) -> dict[str, 
     total = {figure: sum(row[figure] for row in rows.values()) for figure in FIGURES}
     by_kind = {kind: {figure: row[figure] for figure in OF_A_KIND} for kind, row in sorted(kinds.items())}
     return {"total": total, "units": rows, "kinds": by_kind}
+
+
+# ---- what belongs to a scope ---------------------------------------------------------------------------------------------------
+
+
+def streams_of(kind: str, code: str, events: Iterable[dict[str, Any]]) -> set[str]:
+    """The streams that belong to a scope, by events in log order: organisation's and programmes' own always among them.
+
+    To a programme all of its streams. To a unit the tasks, obligations and warnings it answered for at some time. To a task
+    (PROGRAMME/CODE) its phases, what is owed or warned of about it, and whatever those led to in turn.
+    """
+    found: set[str] = set()
+    phases: set[str] = set()
+    ids: set[str] = set()
+    rows: dict[str, dict[str, Any]] = {}
+    for event in events:
+        stream = event["subject"]
+        aggregate, owner = stream.split("/")[:2]
+        if aggregate in ("organisation", "access") or (kind != "unit" and owner != code.partition("/")[0]):
+            continue
+        if aggregate in _FOLDS and (kind == "unit" or stream == f"assignment/{code}"):
+            _FOLDS[aggregate](rows.setdefault(stream, {}), event)
+        row = rows.get(stream, {})
+        if kind == "unit":
+            belongs = row.get("unit") == code
+        elif kind == "assignment" and aggregate != "programme":
+            about = event["data"].get("about", event["data"].get("duty", {}).get("about"))
+            belongs = stream == f"assignment/{code}" or stream in found or about in found or event["causationid"] in ids
+            ids |= {event["id"]} if belongs else set()
+            phases |= {f"phase/{owner}/{row['phase']}"} if row.get("phase") else set()
+        else:
+            belongs = kind == "programme"
+        if belongs:
+            found |= {stream, f"programme/{owner}", f"organisation/{event['organisation']}"}
+    return found | phases
+
+
+def _check_scope(scope: dict[str, str], events: list[dict[str, Any]], found: Findings) -> None:
+    of = f"{scope['kind']} {scope['code']}"
+    try:
+        mine = streams_of(scope["kind"], scope["code"], events)
+    except (LookupError, ValueError, TypeError, AttributeError) as error:
+        found.wrong("scope", "events.jsonl", f"what belongs to {of} cannot be told ({type(error).__name__}: {error})")
+        return
+    first = {event["subject"]: event["position"] for event in reversed(events)}
+    for stream in sorted(first.keys() - mine, key=first.__getitem__):
+        found.wrong("scope", f"position {first[stream]}", f"{stream} does not belong to {of}")
+    for stream in sorted(mine - first.keys()):
+        if not stream.startswith("phase/"):
+            found.wrong("scope", "events.jsonl", f"the bundle lacks {stream}")
+    if not mine:
+        found.wrong("scope", "events.jsonl", f"the bundle holds nothing of {of}")
+
+
+def _check_complete(
+    folder: Path, head: Head, scope: dict[str, str], events: list[dict[str, Any]], found: Findings
+) -> None:
+    """That the bundle holds every event of its scope, by a copy of the published folder, which has them all."""
+    places: dict[str, list[int]] = {}
+    stack: list[bytes] = []
+
+    def read() -> Iterator[dict[str, Any]]:
+        for number, entry in enumerate(_entries(folder / "events", head.size)):
+            hash_, rest = leaf_hash(entry), number
+            while rest & 1:
+                hash_, rest = node_hash(stack.pop(), hash_), rest >> 1
+            stack.append(hash_)
+            event = json.loads(entry)
+            places.setdefault(event["subject"], []).append(number + 1)
+            yield event
+
+    try:
+        mine = streams_of(scope["kind"], scope["code"], read())
+    except (OSError, LookupError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        found.wrong("entries", "--entries", f"whether something was left out cannot be checked: {error}")
+        return
+    root = stack.pop() if stack else sha256().digest()
+    while stack:
+        root = node_hash(stack.pop(), root)
+    if root != head.root:
+        message = f"the entries of {folder} do not lead to the root signed at {head.size}: they are of another log, or changed"
+        found.wrong("entries", "--entries", message)
+        return
+    have = {event["position"] for event in events}
+    for stream in sorted(mine):
+        if left := [place for place in places.get(stream, ()) if place not in have]:
+            message = f"{len(left)} events of {stream} belong to {scope['kind']} {scope['code']} and were left out"
+            found.wrong("incomplete", f"position {left[0]}", message)
+    found.checked["complete"] = head.size
+
+
+def _entries(folder: Path, size: int) -> Iterator[bytes]:
+    """A log's first leaves from its entry bundles (C2SP tlog-tiles); raises ValueError where the folder lacks one."""
+    for index in range(-(-size // 256)):
+        digits = str(index).zfill(-(-len(str(index)) // 3) * 3)
+        *above, last = [digits[place : place + 3] for place in range(0, len(digits), 3)]
+        file = folder.joinpath("tile", "entries", *(f"x{group}" for group in above), last)
+        width, place = min(256, size - 256 * index), 0
+        partial = [
+            one for one in file.with_name(f"{last}.p").glob("*") if one.name.isdecimal() and int(one.name) >= width
+        ]
+        content = next((one.read_bytes() for one in (file, *partial) if one.is_file()), b"")
+        for _ in range(width):
+            begin, place = place + 2, place + 2 + int.from_bytes(content[place : place + 2], "big")
+            if len(content) < max(begin, place):
+                raise ValueError(
+                    f"{file} lacks entries up to {size}: the copy is older, or an entry is too long for it"
+                )
+            yield content[begin:place]
 
 
 Places = dict[tuple[str, str], dict[str, Any]]
@@ -812,16 +1045,84 @@ def definitions(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [latest[place] for place in sorted(latest)]
 
 
-_CELL = re.compile(r'<td data-(unit|kind)="([^"]*)" data-figure="([a-z_0-9]+)">([^<]*)</td>')
-_ROW = re.compile(r"<li\b.*?</li>", re.DOTALL)
+# ---- the dossier: one HTML page in Vietnamese, without anything from outside, fit for printing ------------------------------
+
+_STYLE = """
+body{font:11pt/1.45 "Noto Serif","Times New Roman",serif;margin:2rem auto;max-width:60rem;color:#111}
+h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}h3{font-size:1rem;margin:1.2rem 0 .2rem;break-after:avoid}
+table{border-collapse:collapse;width:100%;font-size:8.5pt}th,td{border:1px solid #999;padding:.2rem .4rem;text-align:left}
+td[data-figure]{text-align:right;font-variant-numeric:tabular-nums}tr{break-inside:avoid}
+ol{padding-left:1.2rem;list-style:none;margin:0}li{break-inside:avoid;font-size:9.5pt;border-bottom:1px solid #eee}
+.q{color:#555}.note{border:1px solid #999;padding:.6rem .9rem;background:#f7f7f4}
+@page{size:A4 landscape;margin:15mm}@media print{body{margin:0;max-width:none}.note{background:none}}
+"""
+_NOTE = (
+    '<p class="note">Hồ sơ này được kiểm tra ngoại tuyến bằng chương trình <code>sauro-verify</code>: số liệu và danh sách sự '
+    "kiện được tính lại từ các sự kiện đã ký. Chứng cứ cho thấy bản ghi không bị sửa đổi từ khi được ký; không chứng minh "
+    "rằng nội dung người nhập khai báo là đúng sự thật.</p>"
+)
 
 
-def dossier_line(event: dict[str, Any], stored: bytes) -> str:
-    """The line of the dossier that tells of an event: position, when, which act, by whom, when recorded, by which command."""
+def dossier(manifest: dict[str, Any], found: dict[str, Any], events: list[dict[str, Any]]) -> str:
+    """The page of an export, of what its manifest says, its figures, and its events with their stored `_bytes`.
+
+    Raises KeyError, TypeError or ValueError for what is not of their form.
+    """
+    scope, position = manifest["scope"], manifest["logs"]["events"]["size"]
+    title = html.escape(f"Hồ sơ kiểm chứng số {manifest['number']}: {SCOPES[scope['kind']].lower()} {scope['code']}")
+    return (
+        f'<!DOCTYPE html>\n<html lang="vi"><head><meta charset="utf-8"><title>{title}</title>'
+        f"<style>{_STYLE}</style></head><body>\n<h1>{title}</h1>\n"
+        f"<p>Người yêu cầu: {html.escape(manifest['by'])}. Lý do: {html.escape(manifest['reason'])}. "
+        f"Lập lúc {local_text(_instant(manifest['made_at']))}. Sổ sự kiện đã ký đến vị trí {position}.</p>\n{_NOTE}\n"
+        f"<h2>Số liệu</h2>\n{_table(found)}\n{_kinds(found)}"
+        f"<h2>Diễn biến</h2>\n{_streams(events)}\n</body></html>\n"
+    )
+
+
+def _table(found: dict[str, Any]) -> str:
+    places = [("", found["total"]), *found["units"].items()]
+    return _rows("Chỉ tiêu", [name or "Tổng" for name, _ in places], "unit", places, FIGURES)
+
+
+def _kinds(found: dict[str, Any]) -> str:
+    """Obligations by kind; nothing where there are none."""
+    if not (places := list(found["kinds"].items())):
+        return ""
+    names = [KINDS.get(kind, kind) for kind, _ in places]
+    return f"<h2>Nghĩa vụ theo loại</h2>\n{_rows('Loại', names, 'kind', places, OF_A_KIND)}\n"
+
+
+def _rows(
+    title: str, heads: list[str], of: str, places: list[tuple[str, dict[str, int]]], names: tuple[str, ...]
+) -> str:
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in heads)
+    rows = []
+    for figure in names:
+        cells = "".join(
+            f'<td data-{of}="{html.escape(name)}" data-figure="{figure}">{row[figure]}</td>' for name, row in places
+        )
+        rows.append(f"<tr><th>{LABELS[figure]}</th>{cells}</tr>")
+    return f"<table><thead><tr><th>{title}</th>{head}</tr></thead><tbody>\n" + "\n".join(rows) + "\n</tbody></table>"
+
+
+def _streams(events: list[dict[str, Any]]) -> str:
+    by_stream: dict[str, list[dict[str, Any]]] = {}
+    for event in sorted(events, key=lambda event: (event["subject"], event["streamversion"])):
+        by_stream.setdefault(event["subject"], []).append(event)
+    parts = []
+    for stream, own in by_stream.items():
+        lines = "\n".join(_line(event) for event in own)
+        parts.append(f"<h3>{html.escape(stream)}</h3>\n<ol>\n{lines}\n</ol>")
+    return "\n".join(parts)
+
+
+def _line(event: dict[str, Any]) -> str:
+    """What tells of an event: position, when, which act, by whom, when recorded, by which command."""
     authority = f", thẩm quyền {event['actorauthority']}" if "actorauthority" in event else ""
     said = f"{_name(event)} do {event['actorpost']} ({event['actorunit']}){authority}"
     return (
-        f'<li data-position="{event["position"]}" data-sha256="{sha256(stored).hexdigest()}">'
+        f'<li data-position="{event["position"]}" data-sha256="{sha256(event["_bytes"]).hexdigest()}">'
         f'<span class="q">{event["position"]}</span> {local_text(_instant(event["time"]))} {html.escape(said)} '
         f'<span class="q">(ghi nhận {local_text(_instant(event["recordedtime"]))}, '
         f"lệnh {html.escape(event['sender'])}/{html.escape(event['commandid'])})</span></li>"
@@ -833,49 +1134,30 @@ def local_text(instant: datetime) -> str:
     return instant.astimezone(LOCAL).strftime("%d/%m/%Y %H:%M:%S")
 
 
-def _check_figures(
-    bundle: Bundle, manifest: dict[str, Any], head: Head | None, events: list[dict[str, Any]], found: Findings
-) -> None:
-    scope = manifest.get("scope")
-    unit = scope.get("code") if isinstance(scope, dict) and scope.get("kind") == "unit" else None
+def _check_figures(bundle: Bundle, manifest: dict[str, Any], events: list[dict[str, Any]], found: Findings) -> None:
+    scope, position = manifest["scope"], None
     try:
-        made, defined = figures(events, unit), definitions(events)
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        position = manifest["logs"]["events"]["size"]
+        made, defined = figures(events, scope["code"] if scope["kind"] == "unit" else None), definitions(events)
+        page = dossier(manifest, made, events).encode()
+    except (LookupError, ValueError, TypeError, AttributeError) as error:
         message = f"the figures cannot be computed from these events ({type(error).__name__}: {error})"
         found.wrong("figures", "events.jsonl", message)
         return
     stated = bundle.json("figures.json")
     _compare_figures(made, stated if isinstance(stated, dict) else {}, found)
-    if head is not None and (not isinstance(stated, dict) or stated.get("position") != head.size):
-        found.wrong("figures", "figures.json", f"the figures do not say that they are those of position {head.size}")
+    if not isinstance(stated, dict) or stated.get("position") != position:
+        found.wrong("figures", "figures.json", f"the figures do not say that they are those of position {position}")
     if bundle.json("definitions.json") != defined:
         found.wrong("definitions", "definitions.json", "these are not the definitions in force by the events")
-    dossier = bundle.text("dossier.html")
-    cells = [(of, html.unescape(name), figure, text) for of, name, figure, text in _CELL.findall(dossier)]
-    places = _places(made)
-    for of, name, figure, text in cells:
-        right = places.get((of, name), {}).get(figure)
-        if str(right) != text.strip():
-            message = f"the dossier says {figure} = {text} for {name or 'all'}; the events give {right}"
-            found.wrong("dossier", "dossier.html", message)
-    wanted = {(*place, figure) for place, row in places.items() for figure in row}
-    if lost := wanted - {cell[:3] for cell in cells}:
-        found.wrong("dossier", "dossier.html", f"the dossier leaves out {len(lost)} figures, {min(lost)} among them")
-    _check_lines(dossier, events, found)
-    found.checked["figures"] = len(cells)
-
-
-def _check_lines(dossier: str, events: list[dict[str, Any]], found: Findings) -> None:
-    """The dossier tells of every event once, in the words that follow from it, and of nothing else."""
-    expected = {dossier_line(event, event["_bytes"]): event["position"] for event in events}
-    told = Counter(_ROW.findall(dossier))
-    for line in told:
-        if line not in expected:
-            found.wrong("dossier", "dossier.html", f"the dossier tells of what no event says: {line[:120]}")
-    for line, position in expected.items():
-        if told[line] != 1:
-            message = f"the dossier tells {told[line]} times of the event at position {position}, not once"
-            found.wrong("dossier", "dossier.html", message)
+    if bundle.files["dossier.html"] != page:
+        theirs, mine = bundle.text("dossier.html"), page.decode()
+        pairs = enumerate(zip_longest(theirs, mine))
+        at = next(place for place, (one, other) in pairs if one != other) if theirs != mine else 0
+        line, around = mine.count("\n", 0, at) + 1, slice(max(0, at - 80), at + 40)
+        message = f"line {line} of the dossier reads …{theirs[around]!r}…; from the events follows …{mine[around]!r}…"
+        found.wrong("dossier", "dossier.html", message)
+    found.checked["figures"] = sum(len(row) for row in _places(made).values())
 
 
 def _compare_figures(made: dict[str, Any], stated: dict[str, Any], found: Findings) -> None:
@@ -896,14 +1178,13 @@ def _compare_figures(made: dict[str, Any], stated: dict[str, Any], found: Findin
 # ---- the program -----------------------------------------------------------------------------------------------------------
 
 
-def _keys(argument: str) -> list[Key]:
+def key_text(argument: str) -> str:
+    """The public keys an option names: a file's content, or what it says itself; raises OSError."""
     file = Path(argument)
-    text = argument if "+" in argument and not file.is_file() else file.read_text(encoding="utf-8")
-    return [Key.parse(line) for line in text.splitlines() if line.strip()]
+    return argument if "+" in argument and not file.is_file() else file.read_text(encoding="utf-8")
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """The console script."""
+def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="sauro-verify", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -912,12 +1193,24 @@ def main(arguments: list[str] | None = None) -> None:
         "--key", help="the public keys you trust: a file, or one key as text; without it the bundle's own"
     )
     parser.add_argument("--checkpoint", type=Path, action="append", default=[], help="a checkpoint you already have")
+    parser.add_argument(
+        "--entries",
+        type=Path,
+        help="a copy of the published audit folder: check that nothing of the scope was left out",
+    )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
-    options = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The console script."""
+    options = _options(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a bundle may say what no terminal can print
     try:
-        keys = _keys(options.key) if options.key else None
-        known = [file.read_text(encoding="utf-8") for file in options.checkpoint]
-        found = verify(options.bundle, keys, known)
+        keys = [Key.parse(line) for line in key_text(options.key).splitlines() if line.strip()] if options.key else None
+        known = [file.read_text(encoding="utf-8", errors="replace") for file in options.checkpoint]
+        found = verify(options.bundle, keys, known, options.entries)
     except (Unreadable, OSError, ValueError) as error:
         print(json.dumps({"clean": False, "unreadable": str(error)}) if options.json else f"cannot be checked: {error}")
         raise SystemExit(2) from None
@@ -947,10 +1240,16 @@ def _say(found: Findings) -> None:
             f"export {checked.get('export')}: {checked['events']} events in {checked['streams']} streams, {checked['receipts']} "
             f"receipts, {checked['acts']} acts, {checked.get('figures', 0)} figures of the dossier"
         )
-    print(
-        f"{len(found.problems)} problems"
-        if found.problems
-        else "all holds: nothing here was changed since it was signed"
+    print(f"{len(found.problems)} problems" if found.problems else _held(found))
+
+
+def _held(found: Findings) -> str:
+    if OWN_KEYS in found.notes:
+        return "all holds by keys the bundle brought itself: that proves nothing until you compare them with keys you trust"
+    return "all holds: nothing here was changed since it was signed" + (
+        f", and of its scope nothing was left out up to position {found.checked['complete']}"
+        if "complete" in found.checked
+        else ""
     )
 
 

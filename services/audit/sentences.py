@@ -6,9 +6,10 @@ What stands in `[…]` is left out when one of its fields is empty. An event wit
 """
 
 # ruff: noqa: E501 - a sentence is not wrapped
-from services.api.labels import LABELS
+import re
+from typing import Any
 
-Labels = dict[str, dict[str, str]]
+from services.labels import LABELS, Labels
 
 SENTENCES: dict[str, tuple[str, str]] = {
     "OrganisationRegistered": ("Đăng ký cơ quan {name_vi}", "Organisation registered: {name_vi}"),
@@ -100,7 +101,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
 }  # fmt: skip
 """Event name to its sentence in Vietnamese and in English."""
 
-_MORE: dict[str, dict[str, tuple[str, str]]] = {
+_MORE: dict[str, dict[Any, tuple[str, str]]] = {
     "deadline_kind": {
         "assignment_due": ("hạn nhiệm vụ", "task due"),
         "assignment_milestone": ("mốc của nhiệm vụ", "milestone of a task"),
@@ -164,6 +165,23 @@ _MORE: dict[str, dict[str, tuple[str, str]]] = {
         "commendation": ("khen thưởng", "commendation"),
         "accountability": ("xem xét trách nhiệm", "accountability"),
     },
+    "yes_no": {True: ("có", "yes"), False: ("không", "no")},
+    "view": {
+        "department_scorecard": ("Theo đơn vị", "By unit"),
+        "phase_scorecard": ("Theo giai đoạn", "By phase"),
+    },
+    "axis": {
+        "recorded": ("điều đã biết lúc đó", "what was known then"),
+        "occurred": ("điều đã xảy ra lúc đó, theo mọi điều nay biết", "what was true then, with all that is known now"),
+    },
+    "finding": {
+        "missed": ("THIẾU", "missed"),
+        "late": ("MUỘN", "late"),
+        "twice": ("HAI LẦN", "twice"),
+        "different": ("KHÁC", "different"),
+        "uncalled": ("KHÔNG AI YÊU CẦU", "uncalled"),
+        "unreceipted": ("KHÔNG CÓ BIÊN NHẬN", "unreceipted"),
+    },
     "access_act": {
         "history": ("diễn biến", "history"),
         "causes": ("nguyên nhân", "causes"),
@@ -186,6 +204,10 @@ def labels(language: int) -> Labels:
 
 PHRASES: dict[str, tuple[str, str]] = {
     "erased": ("(nội dung đã xóa, dấu băm {digest})", "(words erased, digest {digest})"),
+    "words_changed": (
+        "(nội dung đã bị sửa: không khớp dấu băm {digest} trong nhật ký)",
+        "(the words were changed: they do not fit digest {digest} in the log)",
+    ),
     "kept": ("“{words}” (dấu băm {digest})", "“{words}” (digest {digest})"),
     "late": ("nhập muộn {lag}", "entered {lag} later"),
     "days": ("{n} ngày", "{n} days"),
@@ -216,6 +238,40 @@ PHRASES: dict[str, tuple[str, str]] = {
         "{kind} {limit}: {by_occurred} theo lúc xảy ra, {by_recorded} theo lúc ghi nhận; tính theo lúc {counted}",
         "{kind} {limit}: {by_occurred} by when it occurred, {by_recorded} by when it was recorded; {counted} counts",
     ),
+    "task_work": ("Việc", "Work"),
+    "task_unit": ("Đơn vị", "Unit"),
+    "task_person": ("Người chịu trách nhiệm", "Person in charge"),
+    "task_authority": ("Thẩm quyền", "Authority"),
+    "task_status": ("Trạng thái", "Status"),
+    "task_health": ("Tình hình", "Health"),
+    "task_original_due": ("Hạn gốc", "First limit"),
+    "task_due": ("Hạn hiện hành", "Present limit"),
+    "task_percent": ("Tiến độ (%)", "Progress (%)"),
+    "task_was_overdue": ("Từng quá hạn", "Was overdue"),
+    "task_extensions": ("Số lần gia hạn", "Extensions"),
+    "task_version": ("Phiên bản", "Version"),
+    "cut": ("… còn tiếp: chuỗi dài hơn {n} bậc", "… there is more: the chain goes on for more than {n} links"),
+    "as_of": ("Tại {at}: {axis} (vị trí {position})", "As of {at}: {axis} (position {position})"),
+    "all_zero": ("không có số liệu nào khác 0", "all figures are 0"),
+    "no_rows": ("không có số liệu", "no figures"),
+    "changes": ("Thay đổi từ {start} đến {end}: {axis}", "Changes from {start} to {end}: {axis}"),
+    "nothing": ("không có gì", "nothing"),
+    "moved": ("Đã báo cáo tại {at}, nay biết khác", "Reported at {at}, known otherwise now"),
+    "moved_values": ("đã báo cáo {was}, nay biết {now}", "reported {was}, now known {now}"),
+    "more_events": ("và {n} sự kiện khác (--json có đủ)", "and {n} more events (--json has all)"),
+    "events": ("Sự kiện", "Events"),
+    "reconciled": ("đối soát đến {at}", "reconciled up to {at}"),
+    "on_record": ("có ghi", "on record"),
+    "not_due": ("không phải có", "not due"),
+    "due": ("đến hạn {at}", "due {at}"),
+    "UNEXPLAINED": ("KHÔNG GIẢI THÍCH ĐƯỢC", "UNEXPLAINED"),
+    "service_down": ("{service} im lặng từ {since} đến {until}", "{service} was silent from {since} to {until}"),
+    "installation_down": (
+        "không có gì được ghi từ {since} đến {until}",
+        "nothing was recorded from {since} to {until}",
+    ),
+    "the_beginning": ("lúc đầu", "the beginning"),
+    "findings": ("{n} phát hiện, {unexplained} không giải thích được", "{n} findings, {unexplained} unexplained"),
     "unknown_reader": ("không nêu tên", "unnamed"),
 }
 """What stands around the sentences."""
@@ -224,3 +280,53 @@ PHRASES: dict[str, tuple[str, str]] = {
 def phrase(name: str, language: int, /, **values: object) -> str:
     """A phrase in a language (0 Vietnamese, 1 English) with its values."""
     return PHRASES[name][language].format(**values)
+
+
+_FOUND: tuple[tuple[str, str], ...] = (
+    (r"DeadlinePassed of (?P<deadline_kind>\w+) (.*) v(\d+)", "quá hạn ({deadline_kind}) {1}, bản {2}"),
+    (
+        r"DeadlineApproached rung (\S+) of (?P<deadline_kind>\w+) (.*) v(\d+)",
+        "bậc nhắc {0} ({deadline_kind}) {2}, bản {3}",
+    ),
+    (r"(\w+) for (\w+) at position (\d+)", "{0} vì {1} #{2}"),
+    (r"the limit was moved before", "hạn đã dời trước đó"),
+    (r"the limit was met before", "đã đạt trước hạn"),
+    (r"the subject ended before \((?P<deadline_end>\w+)\)", "đã hết theo dõi trước đó ({deadline_end})"),
+    (r"not due yet", "chưa đến hạn"),
+    (r"policy changed after the limit was set", "quy tắc đổi sau khi đặt hạn"),
+    (r"still under way at the end", "còn đang xử lý ở cuối nhật ký"),
+    (r"refused: (.*)", "bị từ chối: {0}"),
+    (r"(\w+) (?:called|would call) for nothing", "{0} không dẫn đến điều gì"),
+    (r"no such limit was set", "không có hạn nào như vậy"),
+    (r"the limit has no such rung", "hạn không có bậc nhắc này"),
+    (r"the same rung stands at position (\d+)", "bậc nhắc này đã có ở #{0}"),
+    (r"it was due only at (.*)", "đến {0} mới tới hạn"),
+    (r"no event calls for command (.*) of the warning service", "không sự kiện nào đòi lệnh {0} của dịch vụ cảnh báo"),
+    (
+        r"no receipt covers this event: no command led to it",
+        "không biên nhận nào ứng với sự kiện này: không lệnh nào dẫn đến",
+    ),
+    (
+        r"another command was sent under this id than the event calls for",
+        "lệnh mang mã này khác lệnh mà sự kiện đòi hỏi",
+    ),
+    (r"decided again: (.*); on record: (.*)", "quyết định lại: {0}; trong nhật ký: {1}"),
+    (r"by policy (\S+) the rungs before this limit are: (.*)", "theo quy tắc {0}, các bậc nhắc trước hạn này là: {1}"),
+    (
+        r"(\w+) was silent, but nothing else .*",
+        "{0} im lặng, nhưng không việc nào khác đến hạn lúc đó: chưa đủ để nói là bị dừng",
+    ),
+)
+"""What a reconciliation says, and how it says it in Vietnamese; groups are numbered from 0, named ones are labels."""
+
+
+def found_text(text: str, language: int) -> str:
+    """What a reconciliation says, in a language; what has no translation stays as it is."""
+    if language == 1:
+        return text
+    words = labels(0)
+    for pattern, told in _FOUND:
+        if (found := re.fullmatch(pattern, text)) is not None:
+            named = {group: words[group].get(key, key) for group, key in found.groupdict().items()}
+            return told.format(*found.groups(), **named)
+    return text

@@ -1,16 +1,19 @@
 """What the history says as plain data: the same for the API's JSON and the command line."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from psycopg import Cursor
 
 from projections import queries_history as queries
-from services.audit.causation import Causes, Document, Node
-from services.audit.chronicle import Chronicle, Tolerances, caused_by, told
+from projections.past import read_now
+from projections.scope import EVERYTHING
+from services.audit.causation import Causes, Document, Node, parsed
+from services.audit.chronicle import Chronicle, Tolerances, caused_by, narrator, told
 from services.audit.late import LateEntry
-from services.audit.narrative import Narrator, refs_in
+from services.audit.narrative import Language, Narrator, recorded_words, refs_in
 from services.eventlog.codec import instant_text
+from services.registry import Registry
 
 Told = dict[str, Any]
 
@@ -29,7 +32,7 @@ def history_told(found: Chronicle, tell: Narrator, tolerances: Tolerances) -> To
         }
         for entry in found.entries
     ]
-    return {"stream": found.stream, "entries": entries}
+    return {"stream": found.stream, "whole": found.whole, "entries": entries}
 
 
 def chain_told(found: Causes, tell: Narrator, tolerances: Tolerances) -> Told:
@@ -55,6 +58,17 @@ def tree_told(root: Node, tell: Narrator, tolerances: Tolerances) -> Told:
     return whole
 
 
+def events_told(
+    cursor: Cursor[Any], registry: Registry, positions: Sequence[int], language: Language
+) -> dict[int, Told]:
+    """Some events by position, as they are known now."""
+    read_now(cursor)
+    documents = parsed(queries.at_positions(cursor, EVERYTHING, positions))
+    tell = narrator(cursor, language, documents)
+    tolerances = Tolerances.of(cursor, EVERYTHING, registry, {document["programme"] for document in documents})
+    return {document["position"]: told(tell, document, tolerances) for document in documents}
+
+
 def late_told(entry: LateEntry, tell: Narrator, tolerances: Tolerances) -> Told:
     """A late entry with both clocks' verdicts."""
     return {
@@ -75,12 +89,15 @@ def accesses_told(cursor: Cursor[Any], documents: Iterable[Document]) -> list[To
     """Readings, with the words of their reasons where those are still kept."""
     documents = list(documents)
     refs = [ref for document in documents for ref in refs_in(document["data"])]
-    words = queries.words_kept(cursor, refs) if refs else {}
+    stored = queries.words_kept(cursor, refs) if refs else {}
     found = []
     for document in documents:
         data = dict(document["data"])
         reason = data.pop("reason", None)
-        kept = None if reason is None else {"digest": reason["digest"], "words": words.get(reason["ref"])}
+        kept = None
+        if reason is not None:
+            state, words = recorded_words(reason, stored)
+            kept = {"digest": reason["digest"], "words": words, "state": state}
         where = {"position": document["position"], "stream": document["subject"], "at": document["time"]}
         found.append(
             {**where, **data, "log_position": data["position"], "position": document["position"], "reason": kept}

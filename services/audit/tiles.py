@@ -43,7 +43,7 @@ class Tile:
         index = int(match["index"].replace("/x", "").replace("/", ""))
         width = int(match["width"]) if match["width"] else WIDTH
         found = cls(None if match["level"] == "entries" else int(match["level"]), index, width)
-        return found if width > 0 and found.path == f"tile/{path}" else None
+        return found if 0 < width <= WIDTH and found.path == f"tile/{path}" else None
 
 
 def index_path(index: int) -> str:

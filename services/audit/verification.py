@@ -1,7 +1,8 @@
 """`sauro audit verify`: the live database against the checkpoints that were published, every row and column of both logs.
 
 The checkpoints come from outside the database: the audit folder, stream CHECKPOINTS, or a file a reviewer kept. What the
-database itself holds of its checkpoints is compared with them, and trusted for nothing.
+database itself holds of its checkpoints is compared with them, and trusted for nothing. Erasable texts are compared with the
+digests the events hold of them; one that is gone was erased, which is allowed, and counted.
 """
 
 import os
@@ -32,13 +33,15 @@ from services.audit.rows import (
 from services.audit.tiles import HASH, WIDTH
 from services.eventlog import trees
 from services.eventlog.reading import EVENTS, LOGS, count_of, head_of
+from services.eventlog.trees import SignedCheckpoint
 
 STRETCH = 1 << 11
 ALONE = 1 << 18
 """Up to so many rows one process does it all: starting others would take longer."""
 MOST_WORKERS = 4
 """More keep PostgreSQL busier than themselves."""
-MOST_SIZES = 4096
+MOST_SIZES = 2048
+"""So many checkpoints of one source are enough to say where a log changed; what somebody kept in a file is all used."""
 DATABASE = "database"
 Progress = Callable[[int, int], None]
 """Rows done, rows in all."""
@@ -48,11 +51,12 @@ LeafTiles = Callable[[str, int], bytes | None]
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A checkpoint's note, of which log, and where it was found."""
+    """A checkpoint's note, of which log, and where it was found; `kept` by somebody, who wants this one held against the log."""
 
     log: str
     where: str
     note: str
+    kept: bool = False
 
 
 @dataclass
@@ -63,6 +67,11 @@ class Report:
     rows: dict[str, int] = field(default_factory=dict)
     covered: dict[str, int] = field(default_factory=dict)
     checkpoints: dict[str, int] = field(default_factory=dict)
+    sources: dict[str, dict[str, int]] = field(default_factory=dict)
+    """By where checkpoints were found: how many were found, and how many of them were held against the logs."""
+    texts: dict[str, int] = field(default_factory=lambda: {"sealed": 0, "erased": 0})
+    """Erasable texts the events refer to, and how many of them are gone."""
+    notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
@@ -82,6 +91,9 @@ class Report:
             "rows": self.rows,
             "covered": self.covered,
             "checkpoints": self.checkpoints,
+            "sources": self.sources,
+            "texts": self.texts,
+            "notes": self.notes,
             "seconds": round(self.seconds, 3),
             "rows_per_second": rates["rows"],
             "events_per_second": rates["events"],  # though the receipts took their share of the time
@@ -114,22 +126,24 @@ def verify(
     began, report = time.monotonic(), Report()
     with reading(dsn) as cursor:
         heads = {log: head_of(cursor, log) for log in LOGS}
-        total = sum(heads.values())
+        total, done = sum(heads.values()), 0
         workers = workers or min(os.cpu_count() or 1, MOST_WORKERS)
+
+        def step(rows: int) -> None:
+            nonlocal done
+            done += rows
+            progress(done, total)
+
         with _stretches(dsn, cursor, workers if total > ALONE else 1) as check:
-            done = 0
+            means = Means(cursor, check, tiles or (lambda log, size: None), step)
             for log in LOGS:
-                own = [
-                    Published(log, DATABASE, found.note) for found in trees.checkpoints(cursor, log, newest=MOST_SIZES)
-                ]
-                wanted = _checkpoints(log, [*(one for one in published if one.log == log), *own], verifiers, report)
-
-                def step(rows: int) -> None:
-                    nonlocal done
-                    done += rows
-                    progress(done, total)
-
-                check_log(cursor, log, heads[log], wanted, report, tiles or (lambda log, size: None), check, step)
+                own = trees.checkpoints(cursor, log, newest=MOST_SIZES)
+                outside = _thinned([one for one in published if one.log == log], report)
+                inside = [Published(log, DATABASE, found.note) for found in own]
+                wanted = _checkpoints(log, [*outside, *inside], verifiers, report)
+                check_log(means, log, heads[log], wanted, report)
+                report.problems += _kept_otherwise(cursor, log, own, wanted)
+        report.problems += _lost_exports(cursor)
     report.seconds = time.monotonic() - began
     return report
 
@@ -139,52 +153,62 @@ Part = tuple[int, int, list[int]]
 Check = Callable[[str, list[Part]], Iterable[Stretch]]
 
 
-def check_log(
-    cursor: Cursor[Any],
-    log: str,
-    head: int,
-    wanted: Mapping[int, Checkpoint],
-    report: Report,
-    tiles: LeafTiles,
-    check: Check,
-    step: Callable[[int], None] = lambda rows: None,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a check works with: a snapshot, how stretches are checked, a copy of the tiles, whom to tell of rows done."""
+
+    cursor: Cursor[Any]
+    check: Check
+    tiles: LeafTiles = lambda log, size: None
+    step: Callable[[int], None] = lambda rows: None
+
+
+def check_log(means: Means, log: str, head: int, wanted: Mapping[int, Checkpoint], report: Report) -> None:
     """Check one log up to its head against checkpoints by size, adding to the report."""
-    problems: list[Problem] = []
-    covered = max(wanted, default=0)
+    problems, covered = [], max(wanted, default=0)
     if not wanted and head:
-        problems.append(
-            Problem(log, None, "unsigned", f"log.{log} has {head} rows and no checkpoint to hold them against")
-        )
+        message = f"log.{log} has {head} rows and no checkpoint to hold them against"
+        problems.append(Problem(log, None, "unsigned", message))
     if covered > head:
         message = (
             f"log.{log} ends at {head}; a checkpoint was signed at {covered}: rows {head + 1} to {covered} are gone"
         )
         problems.append(Problem(log, head + 1, "truncated", message))
-    if (rows := count_of(cursor, log)) != head:
+    if (rows := count_of(means.cursor, log)) != head:
         problems.append(Problem(log, None, "count", f"log.{log} has {rows} rows up to position {head}"))
         head = min(head, max(rows, covered))  # a position far out must not make this read for ever
     sizes = sorted({size for size in wanted if size <= head} | {head}) if head else []
-    roots, tree, tile_roots = {}, CompactRange(), []
-    for stretch in check(log, _plan(head, sizes)):
-        for size, ends in sorted(stretch.ends.items()):
-            end = tree.copy()
-            for root in stretch.roots[: (size - tree.size) // WIDTH]:
-                end.append(root, 8)
-            for level, hash_ in ends:
-                end.append(hash_, level)
-            roots[size] = end.root()
+    roots: dict[int, bytes] = {}
+    tile_roots: list[bytes] = []
+    tree = CompactRange()
+    for stretch in means.check(log, _plan(head, sizes)):
+        roots |= _ends(tree, stretch)
         for root in stretch.roots:
             tree.append(root, 8)
         tile_roots += stretch.roots
         problems += stretch.problems
-        step(stretch.rows)
+        report.texts["sealed"] += stretch.sealed
+        report.texts["erased"] += stretch.erased
+        means.step(stretch.rows)
     wrong = [size for size in sizes if size in wanted and roots[size] != wanted[size].root]
     if wrong:
-        problems.append(_located(cursor, log, wanted, wrong, sizes, tiles, tile_roots, problems))
-    problems += _upper_tiles(cursor, log, tile_roots)
+        problems.append(_located(means, log, wanted, wrong[0], sizes, tile_roots, problems))
+    problems += _upper_tiles(means.cursor, log, tile_roots)
     report.problems += sorted(problems, key=_telling)[:MOST_PROBLEMS]
     report.rows[log], report.covered[log], report.checkpoints[log] = head, covered, len(wanted)
+
+
+def _ends(tree: CompactRange, stretch: Stretch) -> dict[int, bytes]:
+    """The roots at the sizes that end in a stretch, from the tree before it."""
+    roots = {}
+    for size, ends in stretch.ends.items():
+        end = tree.copy()
+        for root in stretch.roots[: (size - tree.size) // WIDTH]:
+            end.append(root, 8)
+        for level, hash_ in ends:
+            end.append(hash_, level)
+        roots[size] = end.root()
+    return roots
 
 
 def _telling(problem: Problem) -> tuple[int, bool]:
@@ -201,48 +225,89 @@ def _plan(head: int, sizes: Sequence[int]) -> list[Part]:
     ]
 
 
+def _thinned(found: Sequence[Published], report: Report) -> list[Published]:
+    """At most MOST_SIZES of each source, the newest first and the rest spread evenly; of what somebody kept, all."""
+    by_source: dict[str, list[Published]] = {}
+    for one in found:
+        by_source.setdefault(one.where, []).append(one)
+    held: list[Published] = []
+    for where, every in by_source.items():
+        step = -(-len(every) // MOST_SIZES)
+        some = [one for number, one in enumerate(reversed(every)) if one.kept or number % step == 0]
+        counts = report.sources.setdefault(where, {"found": 0, "held": 0})
+        counts["found"], counts["held"] = counts["found"] + len(every), counts["held"] + len(some)
+        held += some
+    return held
+
+
 def _checkpoints(
     log: str, found: Sequence[Published], verifiers: Sequence[Verifier], report: Report
 ) -> dict[int, Checkpoint]:
-    """The checkpoints that hold by their signatures, one a size; the rest are problems."""
+    """The checkpoints that hold by their signatures, one a size; the rest are problems. The same note is opened once."""
+    keys = [key for key in verifiers if key.name.endswith(f"/{log}")]
     by_size: dict[int, tuple[Checkpoint, str]] = {}
+    places: dict[str, str] = {}
     for one in found:
+        places.setdefault(one.note, one.where)
+    for note, where in places.items():
         try:
-            checkpoint = opened_checkpoint(one.note, [key for key in verifiers if key.name.endswith(f"/{log}")])
+            checkpoint = opened_checkpoint(note, keys)
         except NoteInvalid as error:
-            report.problems.append(
-                Problem(log, None, "signature", f"a checkpoint in the {one.where} does not hold: {error}")
-            )
+            message = f"a checkpoint in the {where} does not hold: {error}"
+            report.problems.append(Problem(log, None, "signature", message))
             continue
-        known, where = by_size.setdefault(checkpoint.size, (checkpoint, one.where))
+        known, other = by_size.setdefault(checkpoint.size, (checkpoint, where))
         if known.root != checkpoint.root:
             message = (
-                f"two checkpoints of size {checkpoint.size} with different roots, in the {where} and in the {one.where}: "
+                f"two checkpoints of size {checkpoint.size} with different roots, in the {other} and in the {where}: "
                 "the log was forked"
             )
             report.problems.append(Problem(log, None, "fork", message))
-    thinned = sorted(by_size)
-    if len(thinned) > MOST_SIZES:
-        thinned = [*thinned[:: -(-len(thinned) // MOST_SIZES)], thinned[-1]]
-    return {size: by_size[size][0] for size in thinned}
+    return {size: checkpoint for size, (checkpoint, _) in sorted(by_size.items())}
+
+
+def _kept_otherwise(
+    cursor: Cursor[Any], log: str, own: Sequence[SignedCheckpoint], wanted: Mapping[int, Checkpoint]
+) -> list[Problem]:
+    """Where audit.checkpoints says something else than its notes, or lacks what was published."""
+    found = []
+    for row in own:
+        try:
+            said = Checkpoint.parse(row.note.rpartition("\n\n")[0] + "\n")
+        except NoteInvalid:
+            continue  # said already
+        if (row.size, row.root) != (said.size, said.root):
+            message = f"audit.checkpoints: the row of size {row.size} does not say what its note says"
+            found.append(Problem(log, None, "checkpoint", message))
+    if lost := sorted(set(wanted) - trees.signed_sizes(cursor, log, list(wanted))):
+        message = (
+            f"audit.checkpoints lacks {len(lost)} of the checkpoints that were published, the first of size {lost[0]}"
+        )
+        found.append(Problem(log, None, "checkpoint", message))
+    return found
+
+
+def _lost_exports(cursor: Cursor[Any]) -> list[Problem]:
+    rows, last = trees.count_exports(cursor)
+    if rows == last:
+        return []
+    return [Problem("exports", None, "exports", f"audit.exports has {rows} rows, the last of number {last}")]
 
 
 def _located(
-    cursor: Cursor[Any],
+    means: Means,
     log: str,
     wanted: Mapping[int, Checkpoint],
-    wrong: Sequence[int],
+    size: int,
     sizes: Sequence[int],
-    tiles: LeafTiles,
     roots: Sequence[bytes],
     problems: Sequence[Problem],
 ) -> Problem:
     """Say where a root stops being the one signed: the first row, if a copy of the tiles or a row tells, else a range."""
-    size = wrong[0]
     message = f"log.{log} does not lead to the root signed at {size}"
-    kept = tiles(log, size)
+    kept = means.tiles(log, size)
     if kept is not None and _root_of(kept) == wanted[size].root:
-        at = _first_row(cursor, log, size, kept, roots)
+        at = _first_row(means.cursor, log, size, kept, roots)
         return Problem(log, at, "root", f"{message}; the first row that differs is {at}")
     known = [problem.position for problem in problems if problem.position is not None and problem.position <= size]
     if known:

@@ -2,17 +2,18 @@
 
 import asyncio
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from services.cli.common import CommandFailed, DataOption, JsonOption, located, opened_store
-from services.cli.history import on_record
+from services.cli.history import put_on_record
 
 if TYPE_CHECKING:
+    from services.audit.export import Exported, Request
     from services.audit.notes import Verifier
     from services.audit.verification import Progress, Published, Report
 
@@ -118,31 +119,19 @@ def export(  # noqa: PLR0917 - options of a command line
 
     The manifest is signed with the installation's key: SAURO_AUDIT_KEY, or that of the data folder.
     """
-    from services.audit.export import Exported, NothingToExport, Request, Scope
-    from services.audit.export import export as make
-    from services.audit.notes import NoteInvalid
+    from services.audit.access import Access
+    from services.audit.export import Exported
     from services.audit.sauro_verify import verify as check
-    from services.audit.settings import AuditKeyMissing, signer_of
-    from services.clock import SystemClock
 
-    scopes = [Scope("programme", programme or ""), Scope("unit", unit or ""), Scope("assignment", assignment or "")]
-    named = [scope for scope in scopes if scope.code]
-    if len(named) != 1:
-        raise CommandFailed("name one of --programme, --unit, --assignment")
-    if not by.strip() or not reason.strip():
-        raise CommandFailed("--by and --reason must say who asks and why: exports are part of the record")
-    request = Request(named[0], by.strip(), reason.strip(), SystemClock().now())
-    with opened_store(data) as opened:
-        try:
-            kept = [file.read_text(encoding="utf-8") for file in since or ()]
-            made: Exported = make(opened, request, output, signer_of(data or located(data).data), kept)
-        except (NothingToExport, AuditKeyMissing, NoteInvalid, LookupError, OSError) as error:
-            raise CommandFailed(str(error)) from None
-    try:
-        on_record(data, "export", f"export {made.number}: {named[0].code}", made.sizes["events"], by, reason)
-    except CommandFailed:
-        output.unlink(missing_ok=True)  # what is not on record is not handed out
-        raise
+    request = _request(by, reason, programme=programme, unit=unit, assignment=assignment)
+
+    def record(made: Exported) -> None:
+        about, position = f"export {made.number}: {request.scope.code}", made.sizes["events"]
+        owner = (made.organisation, request.scope.programme)
+        access = Access("export", "cli", about, position, request.at, *owner, request.by_post, request.reason)
+        asyncio.run(put_on_record(data, access))
+
+    made = _exported(request, output, data, since or (), record)
     found = check(output)
     if as_json:
         typer.echo(
@@ -152,6 +141,44 @@ def export(  # noqa: PLR0917 - options of a command line
         typer.echo(f"export {made.number}: {made.events} events, {made.receipts} receipts, in {output}")
     if found.problems:
         raise CommandFailed(f"the bundle does not hold: {found.problems[0]['message']}; run sauro audit verify")
+
+
+def _request(by: str, reason: str, **named: str | None) -> "Request":
+    """What is asked for, by whom and why, as it can be recorded; raises CommandFailed."""
+    from services.audit.access import checked_reader, checked_reason
+    from services.audit.export import Request, Scope
+    from services.clock import SystemClock
+
+    kinds: dict[str, Literal["programme", "unit", "assignment"]] = {
+        "programme": "programme",
+        "unit": "unit",
+        "assignment": "assignment",
+    }
+    given = {kind: code for kind, code in named.items() if code is not None}
+    if len(given) != 1:
+        raise CommandFailed("name one of --programme, --unit, --assignment")
+    try:
+        who, why = checked_reader(by.strip()), checked_reason(reason.strip())
+        ((kind, code),) = given.items()
+        return Request(Scope(kinds[kind], code), who or "", why or "", SystemClock().now())
+    except ValueError as error:
+        raise CommandFailed(f"{error}; exports are part of the record") from None
+
+
+def _exported(
+    request: "Request", output: Path, data: Path | None, since: Sequence[Path], record: "Callable[[Exported], None]"
+) -> "Exported":
+    from services.audit.access import NotRecorded
+    from services.audit.export import NothingToExport, TooLarge, export
+    from services.audit.notes import NoteInvalid
+    from services.audit.settings import AuditKeyMissing, signer_of
+
+    with opened_store(data) as opened:
+        try:
+            kept = [file.read_text(encoding="utf-8") for file in since]
+            return export(opened, request, output, signer_of(data or located(data).data), kept, record)
+        except (NothingToExport, TooLarge, NotRecorded, AuditKeyMissing, NoteInvalid, LookupError, OSError) as error:
+            raise CommandFailed(str(error)) from None
 
 
 @app.command()
@@ -175,20 +202,23 @@ def verify(
     from services.audit.verification import verify as check
 
     settings = located(data)
-    base = data or settings.data
-    if folder is None and base is not None and (base / "audit").is_dir():
-        folder = base / "audit"
+    folder = _folder(folder, data or settings.data)
     try:
         published = [*(from_folder(folder) if folder else ()), *(p for f in checkpoints or () for p in from_file(f))]
-        published += asyncio.run(_from_stream(settings.nats or "", settings.subject_prefix))
+        heard = asyncio.run(_from_stream(settings.nats or "", settings.subject_prefix))
         verifiers = _verifiers(key, folder, data)
     except (NoteInvalid, OSError) as error:
         raise CommandFailed(str(error)) from None
     assert settings.postgres is not None
     with _bar(shown=not as_json) as progress:
         tiles = folder_tiles(folder) if folder else None
-        report = check(settings.postgres, published, verifiers, tiles=tiles, progress=progress, workers=workers)
-    typer.echo(json.dumps(report.as_json(), indent=2) if as_json else _said(report, published, pinned=key is not None))
+        every = [*published, *(heard or ())]
+        report = check(settings.postgres, every, verifiers, tiles=tiles, progress=progress, workers=workers)
+    if heard is None:
+        report.notes.append("stream CHECKPOINTS: not reached; its checkpoints were not held against the logs")
+    if key is None:
+        report.notes.append("the keys are the installation's own; give those you trust with --key")
+    typer.echo(json.dumps(report.as_json(), indent=2) if as_json else _said(report))
     if not report.clean:
         raise typer.Exit(1)
 
@@ -199,13 +229,35 @@ def _log(name: str) -> str:
     return name
 
 
-async def _from_stream(nats: str, prefix: str) -> "list[Published]":
+def _folder(folder: Path | None, base: Path | None) -> Path | None:
+    """The audit folder to read: the one named, which must be there, else that of the data folder."""
+    if folder is None:
+        own = base / "audit" if base is not None else None
+        return own if own is not None and own.is_dir() else None
+    if not folder.is_dir():
+        raise CommandFailed(
+            f"there is no audit folder {folder}; without it the log is held against less than you think"
+        )
+    return folder
+
+
+async def _from_stream(nats: str, prefix: str) -> "list[Published] | None":
+    """What stream CHECKPOINTS holds; None when NATS does not answer in time."""
+    from nats.errors import Error
+
+    from services.audit.access import GRACE
     from services.audit.collecting import from_stream
     from services.bus import Bus, Names
 
-    bus = await Bus.connect(nats, Names(prefix), name="sauro-cli")
+    try:
+        async with asyncio.timeout(GRACE):
+            bus = await Bus.connect(nats, Names(prefix), name="sauro-cli")
+    except (Error, OSError, TimeoutError):
+        return None
     try:
         return await from_stream(bus)
+    except (Error, TimeoutError):
+        return None
     finally:
         await bus.close()
 
@@ -213,10 +265,11 @@ async def _from_stream(nats: str, prefix: str) -> "list[Published]":
 def _verifiers(key: str | None, folder: Path | None, data: Path | None) -> "list[Verifier]":
     """The keys to trust: those given, else those of the folder, else (with nothing better) those of the database."""
     from services.audit.collecting import keys_from
+    from services.audit.sauro_verify import key_text
     from services.eventlog import trees
 
     if key is not None:
-        return keys_from(key if "+" in key else Path(key).read_text(encoding="utf-8"))
+        return keys_from(key_text(key))
     if folder is not None and (folder / "keys").exists():
         return keys_from((folder / "keys").read_text(encoding="utf-8"))
     with opened_store(data) as opened, opened.recorder.reading() as cursor:
@@ -233,17 +286,19 @@ def _bar(*, shown: bool) -> "Iterator[Progress]":
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _said(report: "Report", published: "Sequence[Published]", *, pinned: bool) -> str:
+def _said(report: "Report") -> str:
     figures: dict[str, Any] = report.as_json()
     lines = [f"WRONG  {problem.log}: {problem.message}" for problem in report.problems]
     lines += [
         f"{log:8}  {rows} rows, {report.covered[log]} of them covered by {report.checkpoints[log]} checkpoints"
         for log, rows in report.rows.items()
     ]
-    places = sorted({one.where for one in published})
+    places = [f"{where} ({counts['held']} of {counts['found']})" for where, counts in sorted(report.sources.items())]
     lines.append(f"held against: {', '.join(places) or 'nothing outside the database: this proves little'}")
-    if not pinned:
-        lines.append("the keys are the installation's own; give those you trust with --key")
+    lines.append(
+        f"texts: {report.texts['sealed']} that events hold the digest of, {report.texts['erased']} of them erased"
+    )
+    lines += report.notes
     speed = f"{figures['rows_per_second']} rows/s ({figures['events_per_second']} events/s with their receipts)"
     lines.append(f"{speed}, {figures['seconds']} s")
     lines.append("all rows are as they were signed" if report.clean else f"first: {report.problems[0].message}")

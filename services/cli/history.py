@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from services.cli.common import CommandFailed, DataOption, JsonOption, located, opened_store
-from services.cli.moments import TimeOption, check_known, instant, past
+from services.cli.moments import MOMENT, LangOption, ProgrammeOption, TimeOption, instant, language, past
 
 if TYPE_CHECKING:
     from contracts.access import Act
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 ByOption = Annotated[str | None, typer.Option("--by", help="Code of the post that reads; it goes on record.")]
 ReasonOption = Annotated[str | None, typer.Option("--reason", help="Why; it goes on record.")]
-LangOption = Annotated[str, typer.Option("--lang", help="Language of the sentences: vi or en.")]
-ProgrammeOption = Annotated[str | None, typer.Option("--programme", help="Only this programme.")]
 
 
 def history(  # noqa: PLR0917 - each is an option
@@ -39,7 +37,7 @@ def history(  # noqa: PLR0917 - each is an option
     late: Annotated[bool, typer.Option("--late", help="Late, back-dated and belatedly moved entries.")] = False,
     programme: ProgrammeOption = None,
     limit: Annotated[int, typer.Option(help="At most so many late entries or readings.", min=1)] = 1000,
-    as_of: Annotated[str | None, typer.Option("--as-of", help="As of this moment, RFC 3339 with offset.")] = None,
+    as_of: Annotated[str | None, typer.Option("--as-of", help=f"As of this moment, {MOMENT}")] = None,
     time: TimeOption = "recorded",
     lang: LangOption = "vi",
     by: ByOption = None,
@@ -52,36 +50,28 @@ def history(  # noqa: PLR0917 - each is an option
     Each event with who acted under which authority, when it happened, when it was recorded, the command it comes from with
     its receipt, and what it led to. Reading is itself recorded, with --by and --reason.
     """
-    from services.audit.narrative import Language
     from services.audit.printing import Printer
 
-    if lang not in ("vi", "en"):
-        raise typer.BadParameter(f"'{lang}' is no language here; there are vi and en", param_hint="--lang")
-    asked = [
-        name
-        for name, given in (("SUBJECT", subject), ("--causes", causes), ("--effects", effects), ("--late", late))
-        if given
-    ]
-    if len(asked) != 1:
-        raise typer.BadParameter("name one thing to read: SUBJECT, --causes, --effects or --late")
+    tongue = language(lang)
+    asked = {"SUBJECT": subject, "--causes": causes, "--effects": effects, "--late": late or None}
+    if sum(given is not None for given in asked.values()) != 1:
+        raise typer.BadParameter(f"name one thing to read: {', '.join(asked)}")
     if programme is not None and not (late or subject == "access"):
         raise typer.BadParameter("--programme goes with --late and with 'access'", param_hint="--programme")
-    at = None if as_of is None else instant(as_of, "--as-of")
-    language: Language = "vi" if lang == "vi" else "en"
-    show = Printer(language, typer.echo)
+    show = Printer(tongue, typer.echo)
 
     def read(readings: "Readings") -> "tuple[Read, Callable[[Any], None]]":
-        check_known(readings.cursor, programme)
         if late:
-            return readings.late(programme, 0, limit, language), show.late
+            return readings.late(programme, 0, limit, tongue), show.late
         if subject == "access":
             return readings.accesses(programme, None, limit), show.accesses
         if subject is not None:
-            return readings.history(subject, language), show.history
+            return readings.history(subject, tongue), show.history
         if causes is not None:
-            return readings.causes(causes, language), show.chain
-        return readings.effects(str(effects), language), show.tree
+            return readings.causes(causes, tongue), show.chain
+        return readings.effects(str(effects), tongue), show.tree
 
+    at = None if as_of is None else instant(as_of, "--as-of")
     told, print_it = _answered(read, data, by, reason, at, time)
     if as_json:
         typer.echo(json.dumps(told, ensure_ascii=False))
@@ -92,9 +82,12 @@ def history(  # noqa: PLR0917 - each is an option
 def reconcile(
     programme: ProgrammeOption = None,
     until: Annotated[
-        datetime | None,
-        typer.Option(help="How far time has come (UTC); the last receipt by default. Limits up to then are due."),
+        str | None,
+        typer.Option(
+            help=f"How far time has come, by default to the last receipt; limits up to then are due. {MOMENT}"
+        ),
     ] = None,
+    lang: LangOption = "vi",
     by: ByOption = None,
     reason: ReasonOption = None,
     data: DataOption = None,
@@ -103,16 +96,13 @@ def reconcile(
     """Re-run timekeeper and escalation policy over the log and compare with what was recorded.
 
     Rungs missed, fired twice, fired late or decided otherwise are listed with the reason the log itself shows. Exits with 1
-    when one has none.
+    when one has none. The whole log is looked at, up to now.
     """
     from services.audit.printing import Printer
 
-    end = until.replace(tzinfo=UTC) if until else None
+    show, end = Printer(language(lang), typer.echo), instant(until, "--until") if until else None
     found, print_it = _answered(
-        lambda readings: (readings.reconciled(programme, end), Printer("en", typer.echo).reconciliation),
-        data,
-        by,
-        reason,
+        lambda readings: (readings.reconciled(programme, end), show.reconciliation), data, by, reason
     )
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False, default=str))
@@ -131,8 +121,10 @@ def _answered(
     time: "Axis" = "recorded",
 ) -> tuple[Any, Callable[[Any], None]]:
     """What was read from one snapshot, and how to print it, once it is on record."""
+    from domain.calendar import to_local
     from projections.scope import EVERYTHING
     from services.audit.access import Access, NotRecorded, checked_reader, checked_reason
+    from services.audit.known import NotKnown
     from services.audit.readings import Ambiguous, NothingThere, Readings
 
     try:
@@ -143,12 +135,12 @@ def _answered(
         at, owner = datetime.now(UTC), (found.organisation, found.programme)
         asyncio.run(put_on_record(data, Access(found.act, "cli", found.about, head, at, *owner, by, reason, as_of)))
     except NothingThere as error:
-        then = f" as of {as_of.isoformat()} (time={time})" if as_of else ""
+        then = f" as of {to_local(as_of).isoformat()} (time={time})" if as_of else ""
         raise CommandFailed(
             f"{error} is not known{then}; a subject is a stream (assignment/PROGRAMME/CODE), PROGRAMME/CODE or a code,"
             " an event a position or an id"
         ) from None
-    except (ValueError, Ambiguous, NotRecorded) as error:
+    except (ValueError, Ambiguous, NotKnown, NotRecorded) as error:
         raise CommandFailed(str(error)) from None
     return found.answer, print_it
 
@@ -164,12 +156,18 @@ def on_record(
     programme: str | None = None,
     as_of: datetime | None = None,
 ) -> None:
-    """Record a reading before it is shown; raises CommandFailed when it cannot be, and then nothing may be shown."""
+    """Record a reading before it is shown, in the stream of its programme's organisation.
+
+    Raises CommandFailed when it cannot be, and then nothing may be shown.
+    """
     from services.audit.access import Access, NotRecorded, checked_reader, checked_reason
+    from services.audit.known import Owners
 
     try:
         who = (checked_reader(by), checked_reason(reason))
-        access = Access(act, "cli", about, position, datetime.now(UTC), None, programme, *who, as_of)
+        with opened_store(data) as store:
+            owner = Owners(store).of(programme)
+        access = Access(act, "cli", about, position, datetime.now(UTC), owner, programme, *who, as_of)
         asyncio.run(put_on_record(data, access))
     except (ValueError, NotRecorded) as error:
         raise CommandFailed(str(error)) from None

@@ -1,8 +1,8 @@
 """What commands over past moments are given: instants, programmes, units; what does not fit is said with the way out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, date, datetime, time
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from psycopg import Cursor
 
     from projections.past import Moment
+    from services.audit.narrative import Language
     from services.store import Store
 
 TimeOption = Annotated[
@@ -20,21 +21,34 @@ TimeOption = Annotated[
     typer.Option(help="recorded: what was known then; occurred: what was true then with all that is known now."),
 ]
 
+MOMENT = "RFC 3339 with offset: 2026-06-05T08:00:00+07:00, or a day: 2026-06-05 is its end in Asia/Ho_Chi_Minh."
+LangOption = Annotated[str, typer.Option("--lang", help="Language of the answer: vi or en.")]
+ProgrammeOption = Annotated[str | None, typer.Option("--programme", help="Only this programme.")]
+
 
 def instant(text: str, option: str) -> datetime:
-    """An instant with its offset. Raises CommandFailed."""
+    """An instant with its offset, UTC; for a day of Asia/Ho_Chi_Minh its end, or the present one if it is today's.
+
+    Raises CommandFailed.
+    """
+    from domain.calendar import LOCAL
+    from services.clock import SystemClock
+
     try:
+        if len(text) == 10:
+            end = datetime.combine(date.fromisoformat(text), time.max, LOCAL).astimezone(UTC)
+            now = SystemClock().now()
+            return now if date.fromisoformat(text) == now.astimezone(LOCAL).date() else end
         found = datetime.fromisoformat(text)
-    except ValueError:
+        if found.tzinfo is not None:
+            return found.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise CommandFailed(
-            f"{option} '{text}' is no instant; write day, time and offset, such as 2026-06-05T08:00:00+07:00"
+            f"{option} '{text}' is no moment; write day, time and offset, such as 2026-06-05T08:00:00+07:00, or a day"
         ) from None
-    if found.tzinfo is None:
-        day = text if "T" in text or " " in text else f"{text}T00:00:00"
-        raise CommandFailed(
-            f"{option} '{text}' has no time zone, so it is many instants; for Asia/Ho_Chi_Minh write {day}+07:00"
-        )
-    return found
+    raise CommandFailed(
+        f"{option} '{text}' has no time zone, so it is many instants; for Asia/Ho_Chi_Minh write {text}+07:00"
+    )
 
 
 @contextmanager
@@ -54,16 +68,19 @@ def past(
 
 def check_known(cursor: "Cursor[Any]", programme: str | None, unit: str | None = None) -> None:
     """Refuse programmes and units nobody knows at the moment that is read. Raises CommandFailed."""
-    from projections.queries_scorecards import programme_codes, unit_codes
+    from services.audit.known import NotKnown, require_programme, require_unit
 
-    if programme is not None:
-        _check("programme", programme, programme_codes(cursor))
-    if unit is not None and unit != "-":
-        _check("unit", unit, unit_codes(cursor, programme))
+    try:
+        require_programme(cursor, programme)
+        require_unit(cursor, unit, programme)
+    except NotKnown as error:
+        raise CommandFailed(str(error)) from None
 
 
-def _check(what: str, code: str, known: Sequence[str]) -> None:
-    if code not in known:
-        raise CommandFailed(
-            f"{what} '{code}' is not known; at the moment that is read there are: {', '.join(known) or 'none'}"
-        )
+def language(lang: str) -> "Language":
+    """The language of an answer. Raises typer.BadParameter."""
+    if lang == "vi":
+        return "vi"
+    if lang == "en":
+        return "en"
+    raise typer.BadParameter(f"'{lang}' is no language here; there are vi and en", param_hint="--lang")

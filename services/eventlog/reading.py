@@ -139,6 +139,27 @@ def receipts_of(cursor: Cursor[Any], commands: Sequence[tuple[str, str]], up_to:
         return rows.fetchall()
 
 
+def texts_unlike(cursor: Cursor[Any], sealed: Sequence[tuple[int, bytes, bytes]]) -> list[Row]:
+    """Which texts are not what events say: of (position, reference, salted SHA-256 in hex) those that differ or are gone.
+
+    Gives position, reference, and whether it is gone: erasing a text is allowed.
+    """
+    with _tuples(cursor) as rows:
+        rows.execute(
+            "SELECT s.position, s.ref::text, t.ref IS NULL"
+            " FROM unnest(%s::bigint[], %s::text[]::uuid[], %s::text[]) AS s(position, ref, digest)"
+            " LEFT JOIN log.texts t ON t.ref = s.ref"
+            " WHERE encode(sha256(t.salt || convert_to(t.words, 'UTF8')), 'hex') IS DISTINCT FROM s.digest",
+            (
+                [position for position, _, _ in sealed],
+                [ref.decode() for _, ref, _ in sealed],
+                [digest.decode() for _, _, digest in sealed],
+            ),
+            prepare=True,
+        )
+        return rows.fetchall()
+
+
 def events_receipted(cursor: Cursor[Any], receipts: int) -> int:
     """The position up to which every event has its receipt among the first so many."""
     with _tuples(cursor) as rows:

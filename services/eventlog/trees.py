@@ -3,7 +3,7 @@
 Everything here is selected or inserted, never changed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -102,6 +102,15 @@ def checkpoints(
     return [SignedCheckpoint(*row) for row in reversed(found)]
 
 
+def signed_sizes(cursor: Cursor[Any], log: str, sizes: Sequence[int]) -> set[int]:
+    """Which of some sizes have a checkpoint here."""
+    with _tuples(cursor) as rows:
+        found = rows.execute(
+            "SELECT size FROM audit.checkpoints WHERE log = %s AND size = ANY(%s)", (log, list(sizes))
+        ).fetchall()
+    return {row[0] for row in found}
+
+
 def last_checkpoint(cursor: Cursor[Any], log: str) -> SignedCheckpoint | None:
     """The last checkpoint signed."""
     return next(iter(checkpoints(cursor, log, newest=1)), None)
@@ -128,6 +137,14 @@ def next_export(cursor: Cursor[Any]) -> int:
     assert found is not None
     number: int = found[0]
     return number
+
+
+def count_exports(cursor: Cursor[Any]) -> tuple[int, int]:
+    """How many exports are on record, and the last one's number: the same, unless one was taken away."""
+    with _tuples(cursor) as rows:
+        found = rows.execute("SELECT count(*), coalesce(max(number), 0) FROM audit.exports").fetchone()
+    assert found is not None
+    return found[0], found[1]
 
 
 def insert_export(

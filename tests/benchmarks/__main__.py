@@ -55,6 +55,9 @@ BENCHMARKS: dict[str, Callable[[Bench], Awaitable[list[Figure]]]] = {
 
 def main() -> int:
     """Run all, or those named in ONLY; 1 when one of them failed, 2 when there is no such benchmark."""
+    if len(sys.argv) > 1:
+        print(__doc__)
+        return 0 if sys.argv[1] in ("-h", "--help") else 2
     chosen = [name.strip() for name in os.environ.get("ONLY", "").split(",") if name.strip()] or list(BENCHMARKS)
     if unknown := [name for name in chosen if name not in BENCHMARKS]:
         print(f"no benchmark '{unknown[0]}'; there are {', '.join(BENCHMARKS)}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from urllib.parse import quote
 
 import httpx
 import orjson
+import psycopg
 import pytest
 from typer.testing import CliRunner
 
@@ -17,6 +19,7 @@ from services.api.app import create_app
 from services.api.server import serve
 from services.audit import access as recording
 from services.audit.access import AccessQueue
+from services.audit.printing import Printer
 from services.bus import Bus
 from services.cli.main import app as cli
 from services.engines import EmbeddedEngines
@@ -92,6 +95,69 @@ async def test_readings_of_past_moments_are_on_record_whatever_they_ask_for(case
     assert [(event.data.act, event.data.reader) for event in found] == [("replay", "THANH-TRA")] * 3
     assert found[0].data.about.startswith("/v1/assignments?as_of=")
     assert found[0].data.as_of == case.clock.now()
+
+
+async def test_readings_stand_with_the_programme_they_were_of_whoever_read_them(
+    case: Case, api: httpx.AsyncClient
+) -> None:
+    """Unnamed readers too; by path or by filter; in the stream of the organisation."""
+    at = {"as_of": case.clock.now().isoformat()}
+    asked: list[tuple[str, dict[str, str]]] = [
+        (f"/v1/history/{TASK}", {}),
+        (f"/v1/{TASK.replace('assignment', 'assignments')}/history", {}),
+        (f"/v1/programmes/{PROG}/departments", at),
+        (f"/v1/streams/{TASK}", at),
+        (f"/v1/{TASK.replace('assignment', 'assignments')}", at),
+        ("/v1/assignments", {**at, "programme": PROG}),
+        ("/v1/late", {"programme": PROG}),
+    ]
+    for path, params in asked:
+        answer = await api.get(path, params=params)
+        assert answer.status_code == 200, (path, answer.text)
+    assert (await api.get(f"/v1/organisations/{ORG}", params=at)).status_code == 200
+    assert (await api.get("/v1/assignments", params=at)).status_code == 200
+    found = await on_record(case, len(asked) + 2)
+    acts = ["history", "history", "replay", "replay", "replay", "replay", "late", "replay", "replay"]
+    assert [event.data.act for event in found] == acts
+    assert [event.data.programme for event in found] == [PROG] * len(asked) + [None, None]
+    assert [event.stream.split("/")[1] for event in found] == [ORG] * (len(asked) + 1) + ["SAURO"]
+    listed = case.read("accesses", PROG, None, 100)
+    assert [one["position"] for one in listed] == [event.position for event in reversed(found[: len(asked)])]
+    refused = await api.get("/v1/late", params={"programme": "NO-SUCH"})
+    assert (refused.status_code, refused.json()["errors"][0]["rule"]) == (422, "unknown_programme")
+    assert (await api.get("/v1/access", params={"programme": "NO-SUCH"})).status_code == 422
+
+
+async def test_the_command_line_says_of_which_programme_it_read(
+    case: Case, engines: EmbeddedEngines, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAURO_POSTGRES", dsn)
+    monkeypatch.setenv("SAURO_NATS", engines.addresses.nats)
+    monkeypatch.setenv("SAURO_SUBJECT_PREFIX", case.bus.names.prefix)
+    at = case.clock.now().isoformat()
+    for command in (
+        ("replay", "--as-of", at, "--assignment", f"{PROG}/T-1"),
+        ("replay", "--as-of", at, "--programme", PROG),
+        ("diff", "--from", at, "--to", at, "--programme", PROG),
+        ("audit", "reconcile", "--programme", PROG),
+    ):
+        done = await asyncio.to_thread(CliRunner().invoke, cli, command)
+        assert done.exit_code == 0, (done.output, done.exception)
+    found = await on_record(case, 4)
+    assert {(event.data.programme, event.stream.split("/")[1]) for event in found} == {(PROG, ORG)}
+    assert [one["act"] for one in case.read("accesses", PROG, None, 9)] == ["reconcile", "diff", "replay", "replay"]
+
+
+async def test_changed_words_of_a_reason_are_not_told(case: Case, api: httpx.AsyncClient, dsn: str) -> None:
+    await api.get(f"/v1/history/{TASK}", headers={"Sauro-Reason": quote(REASON)})
+    await on_record(case, 1)
+    with psycopg.connect(dsn) as owner:
+        owner.execute("UPDATE log.texts SET words = 'Theo yêu cầu' WHERE words = %s", [REASON])
+    (one,) = case.read("accesses", PROG, None, 9)
+    assert (one["reason"]["words"], one["reason"]["state"]) == (None, "words_changed")
+    lines: list[str] = []
+    Printer("vi", lines.append).accesses([one])
+    assert "nội dung đã bị sửa" in lines[0]
 
 
 async def test_who_names_nobody_is_recorded_as_unnamed_and_what_is_no_code_is_refused(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
 
 import orjson
 import psycopg
@@ -11,14 +12,16 @@ import pytest
 from contracts.deadlines import DeadlinePassed
 from contracts.warning import SupersedeWarning
 from projections.queries import begin_snapshot
+from projections.queries_log import next_limit
 from services.audit.counterfactual import Finding, reconcile
+from services.audit.printing import Printer
 from services.bus import Bus
 from services.engines import EmbeddedEngines
 from services.simulation.demo import DemoOptions, run_demo
 from services.store import Store
 from tests.integration.reviewing import TASK, Case
 from tests.integration.support import Sender, events, publish
-from tests.unit.spec import local
+from tests.unit.spec import PROG, local
 
 
 @pytest.fixture
@@ -75,6 +78,58 @@ async def test_a_timekeeper_that_was_down_is_named_and_so_is_a_whole_installatio
     found = case.reconciled()
     assert found.unexplained == []
     assert ("late", "DeadlinePassed", "installation_down") in seen(found.findings)
+
+
+async def _thrown_away(stored: Sequence[bytes]) -> int:
+    return 0
+
+
+async def test_a_service_that_came_back_and_never_caught_up_is_not_excused(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Down for a week, then at work for two, but what fell due meanwhile was thrown away."""
+    case.spine.deaf = True
+    await case.play("2026-06-12T08:00")
+    with monkeypatch.context() as thrown_away:
+        thrown_away.setattr(case.spine.warnings, "handle", _thrown_away)
+        case.spine.deaf = False
+        await case.play("2026-06-12T08:01")
+    await case.assign("T-9", date(2026, 6, 17))
+    await case.play("2026-06-26T08:00")
+    found = case.reconciled()
+    assert any(type(e.data).__name__ == "WarningRaised" and "T-9" in e.stream for e in events(case.store))
+    missed = [one for one in found.findings if one.what == "missed" and one.stream.startswith(f"warning/{PROG}/T-1-")]
+    assert missed
+    assert all(one.reason is None for one in missed)
+
+
+async def test_a_quiet_time_excuses_nothing_that_never_came(case: Case) -> None:
+    """Nobody has anything to do but one rung, and it does not come: that a service is silent then, says nothing."""
+    with case.store.recorder.transaction() as cursor:
+        first = next_limit(cursor)
+    assert first is not None
+    case.spine.idle = True
+    case.clock.move_to(first + timedelta(minutes=30))
+    (one,) = case.reconciled().findings
+    assert (one.what, one.reason) == ("missed", None)
+    assert "nothing else that was looked at fell due then" in str(one.detail)
+    lines: list[str] = []
+    Printer("vi", lines.append).reconciliation(case.read("reconciled", PROG, case.clock.now()))
+    assert any("KHÔNG GIẢI THÍCH ĐƯỢC: timekeeper im lặng, nhưng không việc nào khác" in line for line in lines)
+    case.clock.move_to(local("2026-06-12T08:00"))
+    found = case.reconciled()
+    assert len(found.findings) > 1  # others fell due, and none came: that is a service that was down
+    assert found.unexplained == []
+
+
+async def test_what_reconciliation_says_is_said_in_vietnamese(case: Case) -> None:
+    await case.explained()
+    lines: list[str] = []
+    Printer("vi", lines.append).reconciliation(case.read("reconciled", PROG, None))
+    assert "0 phát hiện, 0 không giải thích được" in lines
+    assert any("không phải có" in line and "đã đạt trước hạn" in line for line in lines)
+    with pytest.raises(ValueError, match="lies before the last receipt"):
+        case.read("reconciled", PROG, local("2020-01-01T00:00"))
 
 
 async def test_a_rung_fired_twice_cannot_come_through_the_door_and_is_found_when_forged(case: Case, dsn: str) -> None:

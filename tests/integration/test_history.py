@@ -12,7 +12,10 @@ from contracts.assignment import ApproveExtension, AssignTask, Due, RequestExten
 from projections.causes import TRACKED
 from projections.queries import begin_snapshot
 from projections.scope import EVERYTHING
+from services.audit import chronicle
+from services.audit.known import NotKnown
 from services.audit.narrative import Names, Narrator
+from services.audit.printing import Printer
 from services.audit.readings import Ambiguous, NothingThere, Readings
 from services.audit.sentences import SENTENCES
 from services.bus import Bus
@@ -71,6 +74,31 @@ async def test_erased_words_are_told_as_erased_with_their_digest(case: Case, dsn
     assert "nội dung đã xóa, dấu băm" in submitted["sentence"]
     (submitted,) = told(case.read("history", TASK, "en")["entries"], "ObligationSubmitted")
     assert "words erased, digest" in submitted["sentence"]
+
+
+async def test_words_that_the_digest_does_not_fit_are_not_told_as_true(case: Case, dsn: str) -> None:
+    """Words stand beside the log, where somebody with rights at the database can change them."""
+    await case.explained()
+    with psycopg.connect(dsn) as owner:
+        owner.execute("UPDATE log.texts SET words = 'Không ai chậm cả' WHERE words = %s", [WORDS])
+    for language, told_as in (("vi", "nội dung đã bị sửa: không khớp dấu băm"), ("en", "the words were changed")):
+        (submitted,) = told(case.read("history", TASK, language)["entries"], "ObligationSubmitted")
+        assert "Không ai chậm cả" not in submitted["sentence"]
+        assert told_as in submitted["sentence"]
+
+
+async def test_a_history_that_goes_on_says_so(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    await case.explained()
+    lines: list[str] = []
+    whole = case.read("history", TASK, "vi")
+    assert whole["whole"]
+    Printer("vi", lines.append).history(whole)
+    assert not any("còn tiếp" in line for line in lines)
+    monkeypatch.setattr(chronicle, "GENERATIONS", 1)
+    cut = case.read("history", TASK, "vi")
+    assert not cut["whole"]
+    Printer("vi", lines.append).history(cut)
+    assert "còn tiếp" in lines[-1]
 
 
 async def test_causes_lead_up_to_the_first_command_and_effects_down_again(case: Case) -> None:
@@ -262,7 +290,13 @@ async def test_late_entries_stand_with_both_clocks_verdicts(case: Case) -> None:
         (stream("T-3"), "back_dated_across_limit", "recorded", "on_time", "late"),
         (stream("T-4"), "limit_moved_after_passing", "occurred", "late", "late"),
     }
-    assert case.read("late", "NO-SUCH", 0, 100, "vi") == []
+    for what in (
+        ("late", "NO-SUCH", 0, 100, "vi"),
+        ("accesses", "NO-SUCH", None, 100),
+        ("reconciled", "NO-SUCH", None),
+    ):
+        with pytest.raises(NotKnown, match=f"programme 'NO-SUCH' is not known; .*{PROG}"):
+            case.read(*what)
 
 
 def test_every_event_of_every_aggregate_has_a_sentence_in_both_languages() -> None:

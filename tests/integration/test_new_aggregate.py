@@ -38,7 +38,7 @@ from domain.kernel import (
     folding,
 )
 from domain.limits import by_end_of
-from projections.model import ReadModel, by_stream, handling
+from projections.model import ReadModel, View, by_stream, handling
 from projections.tables import as_of
 from services.bus import Bus
 from services.projector.rebuild import rebuild
@@ -181,6 +181,16 @@ MODEL = ReadModel(
     keys=by_stream,
     apply=apply,
     indexes=("(unit)",),
+)
+
+CARD = View(
+    "visit_card",
+    ("programme", "unit"),
+    "SELECT *, missed::numeric / planned AS share_missed, held::numeric / planned AS share_held FROM (SELECT programme, unit,"
+    " count(*) AS planned, count(*) FILTER (WHERE status = 'held') AS held, count(*) FILTER (WHERE status = 'missed') AS missed,"
+    " string_agg(status, ', ' ORDER BY status) AS told FROM visits GROUP BY 1, 2) v",
+    ("planned", "held", "missed"),
+    ("share_missed", "share_held"),
 )
 
 # ---------------------------------------------------------------- and it works

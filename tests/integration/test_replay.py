@@ -29,12 +29,12 @@ from domain.kernel import Recorded
 from projections.model import Key, ReadModel
 from projections.past import Axis, Moment, in_order, position_at, read_at, true_versions
 from services.api.app import create_app, openapi_document
-from services.audit.diff import difference
+from services.audit.diff import Changed, Difference, difference
+from services.audit.printing import Printer, named_events
 from services.audit.replay import reading_at, replay
 from services.bus import Bus
 from services.cli.common import CommandFailed
 from services.cli.main import app
-from services.cli.replay import _listed
 from services.clock import SimulatedClock
 from services.engines import EmbeddedEngines
 from services.projector.rebuild import rebuild
@@ -273,7 +273,7 @@ def test_an_event_out_of_order_rewrites_its_own_stream_only(store: Store) -> Non
 
 async def test_a_model_of_tomorrow_has_both_axes(dsn: str, bus: Bus) -> None:
     """An aggregate registered by somebody else, with no code of its own for any of this."""
-    store = Store.open(dsn, REGISTRY.with_aggregates([Aggregate(visit.DECIDER, (visit.MODEL,))]))
+    store = Store.open(dsn, REGISTRY.with_aggregates([Aggregate(visit.DECIDER, (visit.MODEL,), (visit.CARD,))]))
     try:
         clock = clock_at()
         sender, spine = Sender(clock), await spine_of(store, bus, clock)
@@ -303,8 +303,29 @@ async def test_a_model_of_tomorrow_has_both_axes(dsn: str, bus: Bus) -> None:
             "DeadlinePassed",
         ]
         assert all(one.equal for one in rebuild(store))
+        _visits_compared(store, clock, log)
     finally:
         store.close()
+
+
+def _visits_compared(store: Store, clock: SimulatedClock, log: Sequence[Recorded[Any]]) -> None:
+    """Its counts, its rate of another name and its text: each figure that changed, and each that moved, names its events."""
+    start, end = local("2026-06-10T09:00"), local("2026-06-12T08:59")
+    with reading_at(store, clock, end, "recorded") as (cursor, _):
+        found = difference(store, cursor, start, end)
+    types = {event.position: type(event.data).__name__ for event in log}
+    changed = {one.figure: one for one in found.changed if one.view == visit.CARD.name}
+    assert (changed["missed"].before, changed["missed"].after, changed["told"].after) == (0, 2, "missed, missed")
+    passed = {event.position for event in log if types[event.position] == "DeadlinePassed" and "visit/" in event.stream}
+    assert set(changed["missed"].events) == set(changed["share_missed"].events) == passed
+    assert set(changed["told"].events) <= passed
+    assert changed["told"].events
+    moved = {one.figure: one for one in found.moved if one.view == visit.CARD.name and one.as_of == start}
+    assert (moved["held"].reported, moved["held"].now_known) == (0, 1)
+    assert {types[at] for at in moved["held"].events} == {"VisitHeld", "DeadlineMet"}
+    assert (moved["share_held"].reported, moved["share_held"].now_known) == (0.0, 0.5)
+    assert moved["share_held"].events == moved["told"].events == moved["held"].events
+    assert found.document()["changed"]
 
 
 # ---------------------------------------------------------------- the API
@@ -578,6 +599,23 @@ async def test_a_figure_that_was_reported_and_has_moved_is_shown_with_both_value
         assert told == expected
         if start in (first, last):
             assert told[start, "PBCXB", "overdue_open"] == (3, 1)
+            _name_what_moved(store, found, start)
+
+
+def _name_what_moved(store: Store, found: Difference, at: datetime) -> None:
+    """Result and extension that were dated back, and nothing of the task that was late indeed."""
+    log = {event.position: event for event in events(store)}
+    moved = {
+        one.figure: {log[position].stream for position in one.events}
+        for one in found.moved
+        if one.as_of == at and one.view == "department_scorecard"
+    }
+    assert moved["overdue_open"] == {stream("T-1"), stream("T-2")}
+    assert all(moved.values())
+    named = {position for one in found.moved if one.as_of == at for position in one.events}
+    assert {type(log[position].data).__name__ for position in named} >= {"ResultSubmitted", "ExtensionApproved"}
+    assert all(log[position].occurred_at <= at for position in named if log[position].recorded_at > at)
+    assert named <= found.events.keys()
 
 
 async def test_what_changed_in_what_was_true_names_the_events_of_that_time(store: Store, bus: Bus) -> None:
@@ -629,7 +667,7 @@ async def test_the_commands(
 
     await asyncio.to_thread(_read_and_compare, run)
     after = (await bus.js.stream_info(bus.names.stream("COMMANDS"))).state.messages
-    assert after - before == 9  # every reading is on its way to the record (R-358)
+    assert after - before == 13  # every reading is on its way to the record (R-358)
 
     def refused(*arguments: str) -> str:
         done = CliRunner().invoke(app, arguments)
@@ -644,7 +682,11 @@ def _read_and_compare(run: Callable[..., Any]) -> None:
     at = "2026-06-12T12:00:00+07:00"
     cards = orjson.loads(run("replay", "--as-of", at, "--json"))
     assert cards["scorecards"]["department_scorecard"]
-    assert "Theo đơn vị" in run("replay", "--as-of", at, "--programme", PROG)
+    shown = run("replay", "--as-of", at, "--programme", PROG)
+    assert "Theo đơn vị" in shown
+    assert f"  {PROG} / PBCXB\n      Đã giao" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "By unit" in run("replay", "--as-of", "2026-06-12", "--lang", "en")
     one = orjson.loads(
         run(
             "replay",
@@ -659,23 +701,38 @@ def _read_and_compare(run: Callable[..., Any]) -> None:
     )
     assert one["assignment"]["percent"] == 55
     assert "Thẩm quyền" in run("replay", "--as-of", at, "--assignment", f"{PROG}/T-0")
+    day = orjson.loads(run("replay", "--as-of", "2026-06-11", "--json"))
+    assert day["as_of"] == "2026-06-11T16:59:59.999999Z"  # the end of that day in Asia/Ho_Chi_Minh
     changed = orjson.loads(run("diff", "--from", "2026-06-08T09:00:00+07:00", "--to", at, "--json"))
     assert changed["changed"]
     assert changed["events"]
-    assert "Thay đổi từ" in run("diff", "--from", "2026-06-08T09:00:00+07:00", "--to", at)
+    shown = run("diff", "--from", "2026-06-08T09:00:00+07:00", "--to", at)
+    assert "Thay đổi từ 08/06/2026 09:00 đến 12/06/2026 12:00: điều đã biết lúc đó" in shown
+    assert "  Quá hạn (hạn nhiệm vụ): hết 10/06/2026" in shown  # events are told, not named by their type
+    assert "sauro." not in shown
+    assert max(map(len, shown.split("Sự kiện\n")[0].splitlines())) <= 80
+    english = run("diff", "--from", "2026-06-08", "--to", "2026-06-12", "--lang", "en")
+    assert "overdue open:" in english
+    same = run("diff", "--from", at, "--to", at)
+    assert same.count("  không có gì\n") == 2
     true = orjson.loads(run("diff", "--from", at, "--to", "2026-06-16T09:00:00+07:00", "--time", "occurred", "--json"))
     assert true["time"] == "occurred"
     assert true["moved_since"] == []
     shown = run("diff", "--from", "2026-06-11T09:00:00+07:00", "--to", at, "--time", "occurred", "--programme", PROG)
-    assert "Đã báo cáo tại 2026-06-11T09:00:00+07:00, nay biết khác" in " ".join(shown.split())
+    assert "Đã báo cáo tại 11/06/2026 09:00, nay biết khác" in shown
     then = orjson.loads(run("history", f"{PROG}/T-0", "--as-of", "2026-06-08T09:00:00+07:00", "--json"))
     assert max(entry["recorded_at"] for entry in then["entries"]) <= "2026-06-08T02:00:00Z"
 
 
 def test_a_figure_that_many_events_changed_names_the_first() -> None:
-    names = {at: f"#{at}" for at in range(30)}
-    assert _listed((1, 2), names) == "#1\n#2"
-    assert _listed(range(25), names).splitlines()[9:] == ["#9", "… và 15 sự kiện khác (--json có đủ)"]
+    moment = Moment(local("2026-06-12T09:00"), "recorded", 30)
+    one = Changed("department_scorecard", {"programme": PROG, "unit": "PBCXB"}, "done", 0, 25, tuple(range(1, 26)))
+    found = Difference(moment, moment, (one,), (), {})
+    assert named_events(found) == list(range(1, 11))
+    lines: list[str] = []
+    Printer("vi", lines.append).difference(found, {})
+    told = " ".join(" ".join(lines).split())
+    assert "Hoàn thành: 0 → 25 (#1, #2, #3, #4, #5, #6, #7, #8, #9, #10, … và 15 sự kiện khác (--json có đủ))" in told
 
 
 def _ask_odd_things(refused: Callable[..., str]) -> None:
@@ -686,20 +743,30 @@ def _ask_odd_things(refused: Callable[..., str]) -> None:
         assert "the log begins at 2026-05-30T07:00:00+07:00" in refused(*command, option, past)
         occurred = refused(*command, option, past, "--time", "occurred")
         assert "the first event of the log is of 2026-05-30T07:00:00+07:00" in occurred
-        assert "write 2026-06-05T00:00:00+07:00" in refused(*command, option, "2026-06-05")
+        assert "'2026-06-31' is no moment" in refused(*command, option, "2026-06-31")
+        assert "'0001-01-01T00:00:00+07:00' is no moment" in refused(*command, option, "0001-01-01T00:00:00+07:00")
+        assert "the log begins at" in refused(*command, option, "0001-01-01T00:00:00Z")
+        assert "the log begins at" in refused(*command, option, "2020-01-01")
         assert "write 2026-06-05T08:00:00+07:00" in refused(*command, option, "2026-06-05T08:00:00")
-        assert "'yesterday' is no instant; write" in refused(*command, option, "yesterday")
-    assert "--from" in refused("diff", "--from", "2026-06-05", "--to", good)
-    assert "--to" in refused("diff", "--from", good, "--to", "2026-06-05")
+        assert "'yesterday' is no moment; write" in refused(*command, option, "yesterday")
+    assert "--from" in refused("diff", "--from", "2026-06-05T08:00", "--to", good)
+    assert "--to" in refused("diff", "--from", good, "--to", "2026-06-05T08:00")
     assert "lies after --to" in refused("diff", "--from", good, "--to", "2026-06-01T00:00:00Z")
     assert "has not come yet" in refused("diff", "--from", good, "--to", future)
     assert "the log begins at" in refused("diff", "--from", past, "--to", good)
-    for known in (("replay", "--as-of", good), ("diff", "--from", good, "--to", good), ("history", "--late")):
+    for known in (
+        ("replay", "--as-of", good),
+        ("diff", "--from", good, "--to", good),
+        ("history", "--late"),
+        ("history", "access"),
+        ("audit", "reconcile"),
+    ):
         message = refused(*known, "--programme", "NO-SUCH")
         assert message == f"programme 'NO-SUCH' is not known; at the moment that is read there are: {PROG}"
     assert "unit 'NO-SUCH' is not known; at the moment" in refused("replay", "--as-of", good, "--unit", "NO-SUCH")
     assert "write PROGRAMME/CODE" in refused("replay", "--as-of", good, "--assignment", "T-0")
     assert "no assignment" in refused("replay", "--as-of", good, "--assignment", f"{PROG}/T-99")
+    assert "lies before the last receipt" in refused("audit", "reconcile", "--until", "2020-01-01")
     assert "leave --programme" in refused("replay", "--as-of", good, "--assignment", f"{PROG}/T-0", "--unit", "PBCXB")
     assert "subject 'T-99' is not known; a subject is a stream" in refused("history", "T-99")
     began = "2026-05-30T07:00:00+07:00"

@@ -13,19 +13,21 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
-from contracts.assignment import AcknowledgeAssignment
+from contracts.assignment import AcknowledgeAssignment, DifficultyRaised, RaiseDifficulty, StartWork
 from services.audit import verification
-from services.audit.collecting import folder_tiles, from_folder, from_stream
+from services.audit.collecting import folder_tiles, from_file, from_folder, from_stream
+from services.audit.export import Request, Scope, export
 from services.audit.follower import Follower, LogContradicted
 from services.audit.notes import Checkpoint, Signer, Verifier, opened_checkpoint
 from services.audit.rows import Stretch, check_part, check_stretch, connect
-from services.audit.verification import Published, Report, check_log, verify
+from services.audit.verification import Means, Published, Report, check_log, verify
 from services.bus import Bus
 from services.eventlog import trees
 from services.eventlog.reading import EVENTS, LOGS, RECEIPTS, head_of
 from services.store import Store
 from tests.integration.conftest import Databases
 from tests.integration.support import Desk, clock_at, stream
+from tests.unit.spec import text
 
 KEY = Signer.generate("sauro.test")
 MUTATIONS = 10_000
@@ -43,9 +45,12 @@ async def follow(store: Store, bus: Bus | None = None, folder: Path | None = Non
 
 
 def filled(store: Store, tasks: int) -> Desk:
-    """A log with events and receipts, refusals among them."""
+    """A log with events and receipts, refusals and erasable texts among them."""
     desk = Desk.founded(store)
     desk.assign(*(f"T-{number}" for number in range(tasks)))
+    desk.do(StartWork(), stream("T-1"), "PBCXB-TP")
+    difficulty = RaiseDifficulty(field="DATA", what=text(), proposal=text())
+    desk.do(difficulty, stream("T-1"), "PBCXB-TP", texts={"what": "Chưa có số liệu", "proposal": "Gia hạn"})
     desk.refused(AcknowledgeAssignment(), stream("NOBODY"), "PBCXB-TP")
     return desk
 
@@ -149,6 +154,13 @@ CHANGES: dict[str, tuple[str, int, str]] = {
         0,
         "UPDATE log.receipts SET refusal = jsonb_set(refusal, '{message}', '\"nothing\"') WHERE refusal IS NOT NULL",
     ),
+    "words": (EVENTS, 0, "UPDATE log.texts SET words = 'Đã có số liệu' WHERE words = 'Chưa có số liệu'"),
+    "words exchanged": (
+        EVENTS,
+        0,
+        "UPDATE log.texts t SET words = o.words, salt = o.salt FROM log.texts o WHERE o.ref <> t.ref",
+    ),
+    "a salt": (EVENTS, 0, "UPDATE log.texts SET salt = set_bit(salt, 9, 1 - get_bit(salt, 9))"),
     "a refusal taken away": (
         RECEIPTS,
         0,
@@ -169,6 +181,79 @@ async def test_a_change_is_found_and_named(dsn: str, signed: tuple[Desk, Path], 
         assert first.position == position
         assert str(position) in first.message
     assert {problem.log for problem in report.problems} == {log}
+
+
+async def test_words_may_be_erased_but_not_changed(dsn: str, store: Store, signed: tuple[Desk, Path]) -> None:
+    """What is gone is counted; what was rewritten is named with the event that holds its digest."""
+    assert checked(dsn, signed[1]).texts == {"sealed": 2, "erased": 0}
+    meddle(dsn, lambda connection: connection.execute("DELETE FROM log.texts WHERE words = 'Gia hạn'"))
+    report = checked(dsn, signed[1])
+    assert (report.clean, report.texts) == (True, {"sealed": 2, "erased": 1})
+    meddle(dsn, lambda connection: connection.execute("UPDATE log.texts SET words = words || '.'"))
+    (event,) = [event for event in _events_of(store, stream("T-1")) if type(event.data) is DifficultyRaised]
+    (problem,) = checked(dsn, signed[1]).problems
+    assert (problem.log, problem.position, problem.rule) == (EVENTS, event.position, "text")
+    assert f"are not those event {event.position} holds the digest of" in problem.message
+
+
+async def often_signed(store: Store, desk: Desk, folder: Path, times: int) -> None:
+    for number in range(times):
+        desk.assign(f"S-{number}")
+        await follow(store, folder=folder)
+
+
+async def test_the_checkpoint_somebody_kept_is_always_held_against_the_log(
+    dsn: str, store: Store, signed: tuple[Desk, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many others there are; of those, the newest of each source is."""
+    await often_signed(store, *signed, 6)
+    monkeypatch.setattr(verification, "MOST_SIZES", 2)
+    published = [one for one in from_folder(signed[1]) if one.log == EVENTS]
+    report = verify(dsn, published, trusted())
+    assert report.clean
+    assert report.sources == {f"folder {signed[1]}": {"found": 7, "held": 2}}
+    for place in range(7):
+        size = opened_checkpoint(published[place].note, trusted()).size
+        forged = Checkpoint("sauro.test/events", size, bytes(32))
+        mine = tmp_path / "mine"
+        mine.write_text(KEY.for_log(EVENTS).sign(forged.text()), encoding="utf-8")
+        report = verify(dsn, [*published, *from_file(mine)], trusted())
+        assert {"root", "fork"} & {problem.rule for problem in report.problems}
+        assert report.sources[f"file {mine}"] == {"found": 1, "held": 1}
+    newest = Published(EVENTS, "folder x", KEY.for_log(EVENTS).sign(forged.text()))
+    assert not verify(dsn, [*published[:-1], newest], trusted()).clean
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            "UPDATE audit.checkpoints SET root = set_bit(root, 9, 1 - get_bit(root, 9))",
+            "does not say what its note says",
+        ),
+        ("UPDATE audit.checkpoints SET size = size - 1", "does not say what its note says"),
+        ("DELETE FROM audit.checkpoints", "lacks 1 of the checkpoints that were published, the first of size"),
+    ],
+)
+async def test_the_checkpoints_of_the_database_are_checked_too(
+    dsn: str, signed: tuple[Desk, Path], change: str, said: str
+) -> None:
+    meddle(dsn, lambda connection: connection.execute(f"{change} WHERE log = 'events'".encode()))
+    report = checked(dsn, signed[1])
+    assert {problem.rule for problem in report.problems} == {"checkpoint"}
+    assert said in report.problems[0].message
+
+
+async def test_an_export_taken_off_the_record_is_missed(
+    dsn: str, store: Store, signed: tuple[Desk, Path], tmp_path: Path
+) -> None:
+    request = Request(Scope("unit", "PBCXB"), "TTRA-TP", "x", clock_at().now())
+    for _ in range(3):
+        export(store, request, tmp_path / "b.zip", KEY)
+    assert checked(dsn, signed[1]).clean
+    meddle(dsn, lambda connection: connection.execute("DELETE FROM audit.exports WHERE number = 2"))
+    (problem,) = checked(dsn, signed[1]).problems
+    assert problem.message == "audit.exports has 2 rows, the last of number 3"
 
 
 async def test_events_cut_off_at_the_end(dsn: str, signed: tuple[Desk, Path]) -> None:
@@ -340,21 +425,18 @@ def problems_of(connection: psycopg.Connection[Any], wanted: dict[str, dict[int,
     report = Report()
     with connection.cursor() as cursor:
         for log in LOGS:
-            check_log(
-                cursor,
-                log,
-                head_of(cursor, log),
-                wanted[log],
-                report,
-                lambda log, size: None,
-                lambda log, plan: (check_stretch(cursor, log, *part) for part in plan),
-            )
+            means = Means(cursor, lambda log, plan: (check_stretch(cursor, log, *part) for part in plan))
+            check_log(means, log, head_of(cursor, log), wanted[log], report)
     return report
 
 
 def mutation(rng: random.Random, connection: psycopg.Connection[Any]) -> str:
-    """One random change of one row: a bit of any column, a row gone, a row twice, two rows exchanged."""
-    log = rng.choice(LOGS)
+    """One random change of one row: a bit of any column, a row gone, a row twice, two rows exchanged; or of a text."""
+    log = rng.choice((*LOGS * 4, "texts"))
+    if log == "texts":
+        return _turn_a_bit(
+            rng, connection, log, "ref", rng.choice(connection.execute("SELECT ref FROM log.texts").fetchall())[0]
+        )
     key = "notification_id" if log == EVENTS else "receipt"
     rows = connection.execute(f"SELECT {key} FROM log.{log} ORDER BY 1".encode()).fetchall()
     row = rng.choice(rows)[0]
@@ -379,15 +461,16 @@ _COLUMNS = {
         "source", "command_id", "outcome", "digest", "recorded_at", "first_position", "event_count", "version",
         "refusal", "receipt",
     ),
+    "texts": ("salt", "words"),
 }  # fmt: skip
 
 
-def _turn_a_bit(rng: random.Random, connection: psycopg.Connection[Any], log: str, key: str, row: int) -> str:
+def _turn_a_bit(rng: random.Random, connection: psycopg.Connection[Any], log: str, key: str, row: Any) -> str:
     column = rng.choice(_COLUMNS[log])
-    value = connection.execute(f"SELECT {column} FROM log.{log} WHERE {key} = {row}".encode()).fetchone()
+    value = connection.execute(f"SELECT {column} FROM log.{log} WHERE {key} = '{row}'".encode()).fetchone()
     assert value is not None
     new = _turned(rng, column, value[0])
-    connection.execute(f"UPDATE log.{log} SET {column} = {new[0]} WHERE {key} = {row}".encode(), new[1:])
+    connection.execute(f"UPDATE log.{log} SET {column} = {new[0]} WHERE {key} = '{row}'".encode(), new[1:])
     return f"a bit of {column}"
 
 
@@ -472,7 +555,8 @@ async def test_another_process_finds_what_this_one_finds(
         def check(log: str, plan: list[verification.Part]) -> list[Stretch]:
             return [future.result() for future in [other.submit(check_part, log, *part) for part in plan]]
 
-        check_log(cursor, EVENTS, head_of(cursor, EVENTS), wanted, report, folder_tiles(signed[1]), check)
+        means = Means(cursor, check, folder_tiles(signed[1]))
+        check_log(means, EVENTS, head_of(cursor, EVENTS), wanted, report)
     assert {(found.position, found.rule) for found in report.problems} == {
         (200, "column"),
         (200, "tile"),

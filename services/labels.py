@@ -1,4 +1,4 @@
-"""Vietnamese labels of the English keys that answers carry."""
+"""Vietnamese labels of the English keys that answers carry: data, below all who show them."""
 
 Labels = dict[str, dict[str, str]]
 
@@ -72,6 +72,47 @@ LABELS: Labels = {
         "rejected": "bị từ chối",
         "duplicate": "trùng lặp",
         "unreadable": "không đọc được",
+    },
+    "figure": {
+        "assigned": "Đã giao",
+        "drafts": "Dự thảo",
+        "open": "Đang thực hiện",
+        "at_risk": "Có nguy cơ",
+        "overdue_open": "Đang quá hạn",
+        "milestone_late": "Chậm mốc",
+        "done": "Hoàn thành",
+        "done_on_time_original": "Đúng hạn (hạn gốc)",
+        "done_on_time_current": "Đúng hạn (hạn hiện hành)",
+        "done_late": "Hoàn thành trễ",
+        "done_undated": "Hoàn thành, không có hạn",
+        "ever_overdue": "Từng quá hạn",
+        "extended": "Được gia hạn",
+        "extended_after_limit": "Gia hạn sau hạn",
+        "carried_over": "Chuyển giai đoạn",
+        "carried_out": "Chuyển khỏi giai đoạn",
+        "carried_out_overdue": "Chuyển đi khi quá hạn",
+        "suspended": "Tạm dừng",
+        "cancelled": "Đã hủy",
+        "unfinished": "Đóng, chưa xong",
+        "reports_owed": "Báo cáo phải nộp",
+        "reports_on_time": "Báo cáo đúng hạn",
+        "reports_late": "Báo cáo trễ hạn",
+        "reports_missing": "Báo cáo quá hạn chưa nộp",
+        "reports_undated": "Báo cáo chưa có thời hạn",
+        "explanations_owed": "Giải trình phải nộp",
+        "explanations_open": "Giải trình chưa nộp",
+        "products_owed": "Sản phẩm, kế hoạch, sổ phải có",
+        "products_accepted": "Sản phẩm, kế hoạch, sổ đã chấp nhận",
+        "milestones": "Mốc của giai đoạn",
+        "milestones_missed": "Mốc bị lỡ",
+        "commitments_owed": "Cam kết, kế hoạch cá nhân phải có",
+        "commitments_signed": "Cam kết, kế hoạch cá nhân đã nộp",
+        "warnings_raised": "Cảnh báo đã phát",
+        "warnings_open": "Cảnh báo đang mở",
+        **{f"warnings_open_level_{level}": f"Cảnh báo mở cấp {level}" for level in range(5)},
+        "completion_rate": "Tỷ lệ hoàn thành",
+        "on_time_rate": "Tỷ lệ đúng hạn",
+        "on_time_rate_current": "Tỷ lệ đúng hạn (hạn hiện hành)",
     },
 }
 """Group of keys to key to label."""
