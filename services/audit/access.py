@@ -126,6 +126,7 @@ class AccessQueue:
     _waiting: deque[tuple[float, Outgoing]] = field(default_factory=deque)
     _rung: asyncio.Event = field(default_factory=asyncio.Event)
     _task: asyncio.Task[None] | None = None
+    _closing: bool = False
 
     def trouble(self) -> str | None:
         """Why no reading can be recorded now; None when all is well."""
@@ -170,6 +171,8 @@ class AccessQueue:
             while self._waiting:
                 if not await self._part():
                     await asyncio.sleep(PAUSE)
+            if self._closing:
+                return
 
     async def _part(self) -> bool:
         """Publish what waits, at most one batch; False when NATS took none of it."""
@@ -187,14 +190,13 @@ class AccessQueue:
 
     async def close(self) -> None:
         """Publish what waits, for a few seconds; what then remains is written to the log whole."""
+        self._closing = True
+        if self._waiting or self._task is not None:
+            self._wake()
         if self._task is not None:
+            await asyncio.wait([self._task], timeout=GRACE)  # cut short, what is on its way would be sent twice
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
-        end = time.monotonic() + GRACE
-        while self._waiting and self.bus is not None and time.monotonic() < end:
-            if not await self._part():
-                await asyncio.sleep(PAUSE)
         while self._waiting:
             _, lost = self._waiting.popleft()
             command = lost.command.model_dump(mode="json", exclude_none=True)

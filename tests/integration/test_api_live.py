@@ -87,8 +87,8 @@ OF_MODELS = (
 OF_LOG = ("events", "events?after=3&limit=2", f"receipts/{SOURCE}/{SOURCE}-1", f"assignments/{PROG}/{CODE}/history")
 
 
-async def test_a_tag_answers_304_until_something_has_changed(desk: Desk) -> None:
-    async with serving(desk) as api:
+async def test_a_tag_answers_304_until_something_has_changed(desk: Desk, bus: Bus) -> None:
+    async with serving(desk, bus) as api:
         tags = {}
         for path in OF_MODELS + OF_LOG:
             first = await api.client.get(f"/v1/{path}")
