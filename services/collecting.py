@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 
 ALLOCATIONS = 50_000
 
@@ -18,13 +19,32 @@ def collect_seldom() -> None:
     gc.set_threshold(ALLOCATIONS, 20, 50)
 
 
+class _Batches:
+    """Counts the batches at work; of several threads they may overlap, and the collector comes back with the last one's end."""
+
+    def __init__(self) -> None:
+        self._gate, self._count = Lock(), 0
+
+    def begin(self) -> None:
+        with self._gate:
+            self._count += 1
+            gc.disable()
+
+    def end(self) -> None:
+        with self._gate:
+            self._count -= 1
+            if not self._count:
+                gc.enable()
+
+
+_batches = _Batches()
+
+
 @contextmanager
 def no_collector() -> Iterator[None]:
     """Without the collector for a batch: what a batch makes is freed by its end, and would be looked through in vain."""
-    was = gc.isenabled()
-    gc.disable()
+    _batches.begin()
     try:
         yield
     finally:
-        if was:
-            gc.enable()
+        _batches.end()
