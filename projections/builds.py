@@ -13,6 +13,8 @@ from projections.rows import Known, rows_of
 from projections.tables import create_bare_tables, create_indexes, create_tables, drop_tables
 
 BUILD = "read_build"
+VACUUM_PATIENCE = "5s"
+"""For autovacuums to give way, each within PostgreSQL's `deadlock_timeout`, a second unless it was set otherwise."""
 
 
 def begin_build(cursor: Cursor[Any], models: Mapping[str, ReadModel]) -> None:
@@ -84,11 +86,17 @@ def hold_tables(cursor: Cursor[Any], schema: str, models: Iterable[ReadModel], p
     """Keep every reader out for the rest of the transaction. Raises LockNotAvailable after `patience`, such as '300ms'.
 
     Shorter than PostgreSQL's deadlock timeout: when a reader waits for one table and holds another, it is not the reader
-    who gives way.
+    who gives way. An autovacuum of these tables or of the build's, which may take minutes, gives way only to who has waited
+    that long: so it is asked to first, by a lock that keeps no reader out.
     """
-    cursor.execute("SELECT set_config('lock_timeout', %s, true)", (patience,))
-    tables = [Identifier(schema, name) for model in models for name in _tables(model)]
-    cursor.execute(SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(SQL(", ").join(tables)))
+    names = [name for model in models for name in _tables(model)]
+    live, built = ([Identifier(place, name) for name in names] for place in (schema, BUILD))
+    for tables, mode, longest in (
+        ([*live, *built], "SHARE UPDATE EXCLUSIVE", VACUUM_PATIENCE),
+        (live, "ACCESS EXCLUSIVE", patience),
+    ):
+        cursor.execute("SELECT set_config('lock_timeout', %s, true)", (longest,))
+        cursor.execute(SQL("LOCK TABLE {} IN {} MODE").format(SQL(", ").join(tables), SQL(mode)))
 
 
 def take_place(

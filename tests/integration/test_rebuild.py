@@ -151,6 +151,39 @@ def test_a_reader_who_never_ends_blocks_the_switch_and_nobody_else(
     assert equal(rebuild(store, switch=True, resume=True))
 
 
+def vacuumed(cursor: psycopg.Cursor[Any]) -> bool:
+    found = cursor.execute(
+        "SELECT FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'autovacuum worker'"
+        " AND query LIKE '%%read.assignments%%'"
+    )
+    return found.fetchone() is not None
+
+
+def test_an_autovacuum_gives_way(store: Store, dsn: str) -> None:
+    """A large read model is vacuumed for minutes; a switch must not wait for that, nor give up."""
+    desk = Desk.founded(store)
+    mixed_run(desk, project(store, desk.clock))
+    slowly = "threshold = 0, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_cost_delay = 100"
+    with psycopg.connect(dsn, autocommit=True) as owner, psycopg.connect(dsn) as snapshot:
+        owner.execute(
+            f"ALTER TABLE read.assignments SET (autovacuum_vacuum_{slowly}, autovacuum_vacuum_cost_limit = 1)"
+        )
+        snapshot.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        snapshot.execute("SELECT FROM read.assignments")
+        for _ in range(300):  # versions that nobody may clear away as long as the snapshot stands
+            owner.execute("UPDATE read.assignments SET priority = priority")
+        snapshot.rollback()
+        owner.execute("ALTER SYSTEM SET autovacuum_naptime = '1s'")
+        try:
+            owner.execute("SELECT pg_reload_conf()")
+            while not vacuumed(owner.cursor()):
+                owner.execute("SELECT pg_sleep(0.05)")
+            assert equal(rebuild(store, switch=True))
+        finally:
+            owner.execute("ALTER SYSTEM RESET autovacuum_naptime")
+            owner.execute("SELECT pg_reload_conf()")
+
+
 # ---------------------------------------------------------------- stopped and resumed
 
 
