@@ -30,7 +30,8 @@ class Pace:
             await asyncio.sleep(LOOK)
 
 
-URGENT, LATER = Pace(64, 8192, 1.0), Pace(1, 1024, 5.0)
+URGENT, LATER = Pace(64, 8192, 1.0), Pace(1, 4096, 5.0)
+"""What waits at intake under a steady load of thousands a second holds neither back; a storm of limits does."""
 
 
 async def _waiting(bus: Bus) -> int:

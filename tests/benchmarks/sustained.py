@@ -129,6 +129,7 @@ class Lag:
         self._place, self._bus = place, bus
         self._commands, self._events, self._published = Marks(), Marks(), Marks()
         self.worst, self.where = 0.0, "nobody"
+        self._over = False
 
     def sent(self, sequence: int) -> None:
         """Commands up to a sequence are in COMMANDS."""
@@ -140,13 +141,13 @@ class Lag:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        self._task.cancel()
+        self._over = True  # not cancelled: nats-py may swallow that in the midst of a request, and the task would go on
         await asyncio.gather(self._task, return_exceptions=True)
         await self._connection.close()
 
     async def _look(self) -> None:
         names = self._bus.names
-        while True:
+        while not self._over:
             cursor = await self._connection.execute(
                 "SELECT (SELECT max(notification_id) FROM log.events), (SELECT min(notification_id) FROM read.positions)"
             )
