@@ -18,7 +18,7 @@ from services.audit import app as audit_app
 from services.bus import Bus, Names, on_error
 from services.clock import SystemClock
 from services.collecting import collect_seldom
-from services.hosting import SILENCE, Runtime, Work, beat_alone, supervise
+from services.hosting import SILENCE, Runtime, Work, beat_alone, end, supervise
 from services.intake import app as intake_app
 from services.intake.partitions import seat
 from services.projector import app as projector_app
@@ -113,7 +113,7 @@ class Host:
                 tasks.append(asyncio.create_task(beat_alone("api", runtime), name="api heartbeat"))
             if warning_app.NAME in self._services:
                 tasks += self._warning(runtime)
-            stack.push_async_callback(_end, tasks)
+            stack.push_async_callback(end, tasks)
             collect_seldom()
             yield
 
@@ -143,9 +143,3 @@ class Host:
             yield
         finally:
             await server.stop()
-
-
-async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,7 +1,7 @@
 """How a service lives: connected, alone at its work, woken by the log, restarted after trouble, never silent about it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +21,8 @@ IDLE = 1.0
 BEAT = 2.0
 SILENCE = 3.5
 """After so many seconds without a word PostgreSQL gives an instance's lease to another; a word is said every second."""
+AGAIN = 5.0
+"""Seconds after which a task that has not ended is cancelled again."""
 BACK_OFF, STEADY = 0.2, 10.0
 """The first pause before beginning anew; who worked for longer than STEADY seconds begins at it again."""
 
@@ -190,9 +192,17 @@ async def _until_one_ends(*tasks: asyncio.Task[None]) -> None:
         for task in done:
             await task
     finally:
-        for task in tasks:
+        await end(tasks)
+
+
+async def end(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Cancel tasks until they have ended: nats-py may swallow a cancellation in the midst of a request."""
+    left = set(tasks)
+    while left:
+        for task in left:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        _, left = await asyncio.wait(left, timeout=AGAIN)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _steps(work: Work) -> None:

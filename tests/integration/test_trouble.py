@@ -17,6 +17,7 @@ import pytest
 from eventsourcing.persistence import ProgrammingError
 
 from contracts.assignment import AssignTask
+from services import hosting
 from services.app import Host
 from services.bus import Bus, Message
 from services.cli.running import run
@@ -310,3 +311,20 @@ async def test_a_read_model_that_stands_still_leaves_no_row_a_minute(store: Stor
             assert await timekeeper.step() == 0
     assert store.recorder.head().receipt == before
     assert timekeeper.overdue_seconds > 600
+
+
+async def test_a_task_that_swallows_a_cancellation_ends_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As nats-py does in the midst of a request: a service that stops must not wait for it for ever."""
+    monkeypatch.setattr(hosting, "AGAIN", 0.05)
+    heard = asyncio.Event()
+
+    async def deaf() -> None:
+        with suppress(asyncio.CancelledError):
+            heard.set()
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(deaf())
+    await heard.wait()
+    await asyncio.wait_for(hosting.end([task]), 10)
+    assert task.cancelled()
