@@ -762,6 +762,10 @@ def test_the_verifier_agrees_with_the_domain_about_who_does_what() -> None:
     names = {model.__name__ for contract in REGISTRY.contracts.contracts.values() for model in contract.events}
     assert sauro_verify.AUTHORISED.union(*sauro_verify.SYSTEM.values()) <= names
     assert LABELS["obligation_kind"] == sauro_verify.KINDS
+    figures, own = LABELS["figure"], sauro_verify.LABELS
+    assert {name: own[name] for name in own.keys() & figures.keys()} == {
+        name: figures[name] for name in own.keys() & figures.keys()
+    }
     demanding = {
         f"{file.stem}.{function.name}": [ast.unparse(node.args[2]) for node in ast.walk(function) if _demands(node)]
         for file in Path(kernel.__file__).parent.glob("*.py")
