@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from contracts.base import Command, Event, Model
+from contracts.base import Command, Event, value
 from contracts.deadlines import DEADLINE_COMMANDS, DEADLINE_EVENTS
 from contracts.limits import Boundary, Day, Limit, LocalTime
 from contracts.phase import CauseType, Responsibility
@@ -29,7 +29,8 @@ Cadence = Literal["weekly", "monthly", "quarterly", "yearly"]
 Timeliness = Literal["early", "on_time", "late", "undated"]
 
 
-class Due(Model):
+@value
+class Due:
     """A limit as a person writes it: the day, the hour if any, and how it is meant (R-163, R-164)."""
 
     day: Day
@@ -37,28 +38,32 @@ class Due(Model):
     boundary: Boundary = "by_end_of"
 
 
-class Deliverable(Model):
+@value
+class Deliverable:
     """A product the task ends in (R-017)."""
 
     code: Code
     what: Line
 
 
-class Measure(Model):
+@value
+class Measure:
     """How the result is measured, and the target value if there is one (R-018)."""
 
     what: Line
     target: Line | None = None
 
 
-class CheckingRule(Model):
+@value
+class CheckingRule:
     """Who checks, and how often (R-019)."""
 
     checked_by: Code
     every: Cadence | Literal["once"]
 
 
-class Milestone(Model):
+@value
+class Milestone:
     """An intermediate result with its own limit (R-126, R-244)."""
 
     code: Code
@@ -66,14 +71,16 @@ class Milestone(Model):
     due: Due
 
 
-class ExternalReference(Model):
+@value
+class ExternalReference:
     """The document in another system this task came from (R-130)."""
 
     system: Code
     number: Line
 
 
-class LeadResolution(Model):
+@value
+class LeadResolution:
     """How a text that names several leads was resolved to one (R-021, R-083)."""
 
     named: Annotated[tuple[Code, ...], Field(min_length=2)]
@@ -81,7 +88,8 @@ class LeadResolution(Model):
     reason: Line
 
 
-class TaskContent(Model):
+@value
+class TaskContent:
     """What a task says. Every field may be missing in a draft; `sample_fields` are filled from sample data."""
 
     person: Code | None = None
@@ -111,7 +119,8 @@ class TaskContent(Model):
     source: Line | None = None
 
 
-class Evidence(Model):
+@value
+class Evidence:
     """A document, photo or measurement, by reference and digest (R-116)."""
 
     system: Code
@@ -119,7 +128,8 @@ class Evidence(Model):
     sha256: Sha256 | None = None
 
 
-class Verdict(Model):
+@value
+class Verdict:
     """Timeliness, judged twice, and the instant that decided (R-124, R-347)."""
 
     decided_at: Instant

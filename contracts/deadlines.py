@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from contracts.base import Command, Event, Model
+from contracts.base import Command, Event, value
 from contracts.limits import Limit
 from contracts.types import Code, Instant, Version
 
@@ -28,7 +28,8 @@ DeadlineKind = Literal[
 ]
 
 
-class DeadlineKey(Model):
+@value
+class DeadlineKey:
     """Which deadline of a stream is meant."""
 
     kind: DeadlineKind
@@ -36,7 +37,8 @@ class DeadlineKey(Model):
     due_version: Version
 
 
-class Lead(Model):
+@value
+class Lead:
     """A rung of the escalation policy that falls due before the limit."""
 
     rung: Annotated[int, Field(ge=0, le=100)]

@@ -8,14 +8,15 @@ from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import Field
 
-from contracts.base import Command, Event, Model
+from contracts.base import Command, Event, Model, value
 from contracts.types import Code, Instant, MessageId, SourceCode, StreamId, Version
 
 C = TypeVar("C", bound=Command)
 E = TypeVar("E", bound=Event)
 
 
-class Actor(Model):
+@value
+class Actor:
     """Who acts: the post, its unit, for whom, and under which authority."""
 
     post: Code

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from contracts.base import Model
+from contracts.base import value
 from contracts.types import Instant, Line
 
 Boundary = Literal["before", "by_end_of", "within"]
@@ -48,7 +48,8 @@ LocalTime = Annotated[dt.time, AfterValidator(_without_offset)]
 """A local time of day."""
 
 
-class Limit(Model):
+@value
+class Limit:
     """The instant from which something is late, and the words it was given in.
 
     `at` is UTC and exclusive. `named` is the day, hour, week, month, quarter or year the source names, as ISO text in
@@ -60,7 +61,8 @@ class Limit(Model):
     named: Annotated[str, StringConstraints(pattern=r"^[0-9TWQHZ:./+-]{4,40}$")]
 
 
-class DueRule(Model):
+@value
+class DueRule:
     """How the limits of a recurring report are computed (R-162). Local days and hours.
 
     With boundary `within` the period itself is the limit and no day is named. A rule whose day the source leaves open
@@ -111,7 +113,8 @@ def _fields_of(frequency: Frequency, boundary: Boundary) -> tuple[tuple[str, ...
     return ("day_of_month", "month_of_period"), ("day_of_month", "month_of_period")
 
 
-class Offset(Model):
+@value
+class Offset:
     """A signed distance from a limit, negative before it: calendar days and hours, or working days alone."""
 
     days: int = Field(default=0, ge=-3660, le=3660)
@@ -125,7 +128,8 @@ class Offset(Model):
         return self
 
 
-class CalendarDay(Model):
+@value
+class CalendarDay:
     """A local day that departs from the weekday rule; `name` is the Vietnamese label.
 
     A public holiday, a weekend day worked in exchange (`swap_workday`), or the weekday rested for it (`swap_rest`).

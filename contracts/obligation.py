@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from contracts.assignment import Due, Evidence, Verdict
-from contracts.base import Command, Event, Model
+from contracts.base import Command, Event, value
 from contracts.deadlines import DEADLINE_COMMANDS, DEADLINE_EVENTS, DeadlineKey
 from contracts.limits import Day, Limit
 from contracts.registry import AggregateContract
@@ -29,7 +29,8 @@ ObligationKind = Literal[
 ]
 
 
-class Period(Model):
+@value
+class Period:
     """The data period of a report, kept apart from its limit (R-166)."""
 
     code: Code
@@ -37,7 +38,8 @@ class Period(Model):
     end: Instant
 
 
-class Duty(Model):
+@value
+class Duty:
     """What is owed, by whom, to whom. No owner: the source leaves it open (R-043). No limit: it is undated (R-169).
 
     `covers_kind`: a milestone by which all tasks of a kind are to be finished, whatever their own limit (R-055).

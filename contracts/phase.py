@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from contracts.base import Command, Event, Model
+from contracts.base import Command, Event, value
 from contracts.deadlines import DEADLINE_COMMANDS, DEADLINE_EVENTS
 from contracts.limits import Day, Limit
 from contracts.registry import AggregateContract
@@ -13,7 +13,8 @@ from contracts.types import Code, ErasableText, Line, Paragraph, StreamId, TextR
 CauseType = Literal["objective", "subjective", "both"]
 
 
-class Responsibility(Model):
+@value
+class Responsibility:
     """Who is responsible: collective, individual and head apart; an empty head needs a reason (R-160)."""
 
     collective: Code | None = None
@@ -22,7 +23,8 @@ class Responsibility(Model):
     head_missing_reason: Line | None = None
 
 
-class ReviewLine(Model):
+@value
+class ReviewLine:
     """One line per open item of a phase review (R-063, R-159, R-160)."""
 
     item: StreamId
@@ -31,7 +33,8 @@ class ReviewLine(Model):
     responsibility: Responsibility
 
 
-class MissingProduct(Model):
+@value
+class MissingProduct:
     """A mandatory product that is missing when the phase closes (R-047, R-049)."""
 
     obligation: StreamId

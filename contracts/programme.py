@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from contracts.base import Command, Event, Model
+from contracts.base import Command, Event, value
 from contracts.deadlines import DEADLINE_COMMANDS, DEADLINE_EVENTS, DeadlineKind
 from contracts.limits import CalendarDay, Day, DueRule, Offset
 from contracts.registry import AggregateContract
@@ -22,7 +22,8 @@ Role = Literal[
 ]
 
 
-class BasisDocument(Model):
+@value
+class BasisDocument:
     """An act the programme implements, as cited; variants that conflict are kept side by side (R-002, R-003)."""
 
     number: Line
@@ -34,7 +35,8 @@ class BasisDocument(Model):
     resolved: Line | None = None
 
 
-class ContentArea(Model):
+@value
+class ContentArea:
     """A field of work the programme names."""
 
     code: Code
@@ -42,7 +44,8 @@ class ContentArea(Model):
     name_en: Line | None = None
 
 
-class Participation(Model):
+@value
+class Participation:
     """A unit's part in this programme; the same unit may have another part elsewhere (R-077)."""
 
     unit: Code
@@ -50,14 +53,16 @@ class Participation(Model):
     executes: bool = False
 
 
-class RoleHolding(Model):
+@value
+class RoleHolding:
     """Which posts play a role in this programme."""
 
     role: Role
     posts: Annotated[tuple[Code, ...], Field(min_length=1)]
 
 
-class Settings(Model):
+@value
+class Settings:
     """Choices of one programme.
 
     `late_entry_tolerance_hours`: how long after the fact an entry still counts at its own time (R-347).
@@ -78,7 +83,8 @@ class Settings(Model):
     partly_done_allowed: bool = False
 
 
-class Rung(Model):
+@value
+class Rung:
     """One rung of an escalation policy: when (offset from the limit), how high, to whom, what."""
 
     offset: Offset
@@ -90,7 +96,8 @@ class Rung(Model):
     act: Literal["remind", "warn", "demand_explanation", "escalate"]
 
 
-class Ladder(Model):
+@value
+class Ladder:
     """The rungs for some kinds of deadline, narrowed by category when given (R-136)."""
 
     kinds: Annotated[tuple[DeadlineKind, ...], Field(min_length=1)]
@@ -98,7 +105,8 @@ class Ladder(Model):
     rungs: Annotated[tuple[Rung, ...], Field(min_length=1, max_length=12)]
 
 
-class EscalationPolicy(Model):
+@value
+class EscalationPolicy:
     """When warnings are raised and to whom they go. `ours` marks a default where the source is silent (R-133)."""
 
     policy_version: Version
@@ -107,7 +115,8 @@ class EscalationPolicy(Model):
     ladders: Annotated[tuple[Ladder, ...], Field(min_length=1)]
 
 
-class RegimeDefinition(Model):
+@value
+class RegimeDefinition:
     """A reporting regime (R-162).
 
     No `due`: obligations arise undated (R-169). `active` false: declared, not scheduled (R-172).
@@ -129,7 +138,8 @@ class RegimeDefinition(Model):
     source: Line | None = None
 
 
-class IndicatorDefinition(Model):
+@value
+class IndicatorDefinition:
     """An indicator as the source states it; `divisible` is unknown until a person sets it (R-188, R-242)."""
 
     code: Code

@@ -8,6 +8,7 @@ carries a salted hash and a reference (R-359).
 import re
 import unicodedata
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import (
@@ -17,16 +18,19 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    TypeAdapter,
+    ValidationError,
     ValidationInfo,
     WithJsonSchema,
 )
 from pydantic_core import PydanticCustomError
 
-from contracts.base import Model
+from contracts.base import value
 
 # C0 without tab and line ends, DEL, C1, line and paragraph separators, bidirectional overrides, lone surrogates
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d(:\d\d(\.\d{1,9})?)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_AWARE = TypeAdapter[datetime](AwareDatetime)
 _EARLIEST, _LATEST = datetime(1990, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 
 
@@ -50,17 +54,33 @@ def _one_line(text: str) -> str:
     return _clean(text)
 
 
-def _rfc3339(value: Any) -> Any:
-    # pydantic alone would take "1780000000" for an instant
-    if isinstance(value, datetime) or (isinstance(value, str) and _RFC3339.fullmatch(value)):
-        return value
-    raise PydanticCustomError("instant_format", "an instant is RFC 3339 text with offset: 2026-06-05T15:00:00+07:00")
+def _instant(value: Any) -> Any:
+    if isinstance(value, str):
+        return _instant_of(value)
+    if isinstance(value, datetime):
+        return _utc(value) if value.tzinfo else value  # pydantic says what one without a zone lacks
+    raise _no_instant()
+
+
+@lru_cache(maxsize=65_536)
+def _instant_of(text: str) -> datetime | str:
+    """The instant a text names; the text itself, if pydantic is to say what is wrong with it. Many limits name the same one."""
+    if not _RFC3339.fullmatch(text):
+        raise _no_instant()  # pydantic alone would take "1780000000" for an instant
+    try:
+        return _utc(_AWARE.validate_python(text))
+    except ValidationError:
+        return text
 
 
 def _utc(instant: datetime) -> datetime:
     if not _EARLIEST <= instant <= _LATEST:
         raise PydanticCustomError("instant_out_of_range", "instant lies outside 1990 to 2200")
     return instant.astimezone(UTC)
+
+
+def _no_instant() -> PydanticCustomError:
+    return PydanticCustomError("instant_format", "an instant is RFC 3339 text with offset: 2026-06-05T15:00:00+07:00")
 
 
 Code = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9-]{1,40}$")]
@@ -78,7 +98,7 @@ StreamId = Annotated[str, StringConstraints(pattern=r"^[a-z]{1,30}(/[A-Z0-9-]{1,
 PersonId = Annotated[str, StringConstraints(pattern=r"^P-[A-Z0-9]{6,32}$")]
 """A pseudonym; who it is is kept outside the log (R-359)."""
 
-Instant = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_rfc3339), AfterValidator(_utc)]
+Instant = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_instant)]
 """A point in time, RFC 3339 with offset, kept in UTC."""
 
 Line = Annotated[str, StringConstraints(min_length=1, max_length=300), AfterValidator(_one_line)]
@@ -92,7 +112,8 @@ Version = Annotated[int, Field(ge=1, le=2_000_000_000)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
-class TextRef(Model):
+@value
+class TextRef:
     """Where an erasable text lies and its salted SHA-256; the words are stored beside the log and can be erased."""
 
     model_config = ConfigDict(title="TextRef")

@@ -1,6 +1,6 @@
 """The state of an assignment: what folds of its events know (appendix 3.1)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal, cast
 
@@ -204,12 +204,12 @@ def _on_amended(state: Assignment, recorded: Recorded[AssignmentAmended]) -> Ass
         for name in ("work", "deliverables", "measures", "priority", "tags")
         if (value := getattr(recorded.data, name)) is not None
     }
-    return changed(state, content=state.content.model_copy(update=given))
+    return changed(state, content=replace(state.content, **given))
 
 
 def _on_reassigned(state: Assignment, recorded: Recorded[AssignmentReassigned]) -> Assignment:
     data = recorded.data
-    content = state.content.model_copy(update={"lead_unit": data.to_unit, "person": data.to_person})
+    content = replace(state.content, lead_unit=data.to_unit, person=data.to_person)
     return changed(state, content=content)
 
 
@@ -223,7 +223,7 @@ def _on_resumed(state: Assignment, recorded: Recorded[AssignmentResumed]) -> Ass
 
 def _on_carried_over(state: Assignment, recorded: Recorded[AssignmentCarriedOver]) -> Assignment:
     data = recorded.data
-    content = state.content.model_copy(update={"phase": data.to_phase})
+    content = replace(state.content, phase=data.to_phase)
     return changed(
         state, content=content, current=data.limit or state.current, was_overdue=state.was_overdue or data.was_overdue
     )

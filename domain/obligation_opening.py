@@ -163,7 +163,7 @@ def _known_duty(duty: Duty, organisation: Organisation, at: datetime) -> Duty:
     if duty.post is None:
         return duty
     unit = unit_of(organisation, duty.post, duty.unit, "data.duty.post")
-    return duty.model_copy(update={"unit": unit})
+    return replace(duty, unit=unit)
 
 
 def unit_of(organisation: Organisation, post: str, unit: str | None, field: str) -> str:
@@ -204,7 +204,7 @@ def _request_ad_hoc(request: Request[RequestAdHocReport], state: Obligation | No
     duty = _known_duty(data.duty, organisation_of(request, context), context.now)
     if duty.unit is None or duty.unit != request.actor.unit:
         require_role(request, context, "coordinating_office", "director", "assigner", "superior")
-    duty = duty.model_copy(update={"kind": "ad_hoc_report"})
+    duty = replace(duty, kind="ad_hoc_report")
     return declare(duty, limit_from(data.due), request.occurred_at, programme, context.now, reason=data.reason)
 
 

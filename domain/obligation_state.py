@@ -1,6 +1,6 @@
 """The state of an obligation: what folds of its events know (appendix 3.2)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -112,8 +112,7 @@ def _on_opened(state: Obligation, recorded: Recorded[ObligationOpened]) -> Oblig
 
 
 def _on_owner(state: Obligation, recorded: Recorded[OwnerSet]) -> Obligation:
-    owner = {"unit": recorded.data.unit, "post": recorded.data.post}
-    return changed(state, duty=state.duty.model_copy(update=owner))
+    return changed(state, duty=replace(state.duty, unit=recorded.data.unit, post=recorded.data.post))
 
 
 def _on_submitted(

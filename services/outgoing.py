@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import orjson
 
@@ -39,27 +40,30 @@ class Outgoing:
 
 def to_json(outgoing: Outgoing, source: str) -> bytes:
     """The command in its envelope: CloudEvents 1.0 in JSON structured mode, empty fields left out."""
-    actor = {
-        f"actor{name.replace('_', '')}": code for name, code in outgoing.actor.model_dump(exclude_none=True).items()
+    actor, command = outgoing.actor, outgoing.command
+    attributes: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": outgoing.id,
+        "source": source,
+        "type": outgoing.type,
+        "subject": outgoing.subject,
+        "time": outgoing.occurred_at.isoformat(),
+        "datacontenttype": "application/json",
+        "organisation": outgoing.organisation,
+        "programme": outgoing.programme,
+        "actorpost": actor.post,
+        "actorunit": actor.unit,
     }
-    causes = {
-        name: value
-        for name, value in (("correlationid", outgoing.correlation_id), ("causationid", outgoing.causation_id))
-        if value is not None
+    optional = {
+        "actoronbehalf": actor.on_behalf,
+        "actorauthority": actor.authority,
+        "correlationid": outgoing.correlation_id,
+        "causationid": outgoing.causation_id,
     }
-    return orjson.dumps(
-        {
-            "specversion": "1.0",
-            "id": outgoing.id,
-            "source": source,
-            "type": outgoing.type,
-            "subject": outgoing.subject,
-            "time": outgoing.occurred_at.isoformat(),
-            "datacontenttype": "application/json",
-            "organisation": outgoing.organisation,
-            "programme": outgoing.programme,
-            **actor,
-            **causes,
-            "data": outgoing.command.model_dump(mode="json", exclude_none=True) | dict(outgoing.texts),
-        }
-    )
+    attributes.update({name: value for name, value in optional.items() if value is not None})
+    if outgoing.texts:
+        attributes["data"] = command.model_dump(mode="json", exclude_none=True) | dict(outgoing.texts)
+    else:
+        data: bytes = command.__pydantic_serializer__.to_json(command, exclude_none=True)
+        attributes["data"] = orjson.Fragment(data)
+    return orjson.dumps(attributes)

@@ -14,7 +14,7 @@ from uuid import NAMESPACE_URL, uuid5
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from contracts.base import Command
+from contracts.base import Command, broken_rule
 from contracts.envelope import CommandEnvelope
 from contracts.receipts import Refusal
 from contracts.registry import ContractRegistry
@@ -156,8 +156,9 @@ def _explain(error: ValidationError) -> Refusal:
     where = _printable(".".join(str(part) for part in first["loc"])) or "(message)"
     others = error.error_count() - 1
     more = f" (and {others} more)" if others else ""
-    message = f"{_printable(first['msg'])}{more}; see the JSON Schema of this type"
-    return Refusal(rule=first["type"], field=where[:200], message=message[:1000])
+    rule, said = broken_rule(first)
+    message = f"{_printable(said)}{more}; see the JSON Schema of this type"
+    return Refusal(rule=rule, field=where[:200], message=message[:1000])
 
 
 def canonical_digest(document: Any) -> bytes:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from contracts.assignment import Due
-from contracts.base import Model
+from contracts.base import Model, value
 from contracts.limits import Day, DueRule, Frequency
 from contracts.obligation import ObligationKind
 from contracts.organisation import UnitKind
@@ -99,6 +99,7 @@ class Annex(Model):
     source: Line | None = None
 
 
+@value
 class AreaEntry(ContentArea):
     """A content area of a programme without phases (R-009)."""
 
@@ -140,6 +141,7 @@ class PositionEntry(Model):
     note: Line | None = None
 
 
+@value
 class ProductsDue(Due):
     """The limit of all mandatory products of a phase; `ambiguous` says how the source contradicts itself (R-042)."""
 

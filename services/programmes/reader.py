@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-M = TypeVar("M", bound=BaseModel)
+from contracts.base import broken_rule
+
+M = TypeVar("M")
 Key = str | int
 
 # Deeper than any file of ours: an alias that holds itself ends here.
@@ -88,7 +90,7 @@ def read(file: Path, model: type[M]) -> Read[M]:
     problems: list[Problem] = []
     value = _value(node, (), source, problems) if node is not None else None
     try:
-        read_model = model.model_validate_json(json.dumps(value))
+        read_model = TypeAdapter(model).validate_json(json.dumps(value))
     except ValidationError as error:
         problems += _problems(error, value, source)
         return Read(source, None, tuple(sorted(set(problems))))
@@ -130,16 +132,17 @@ def _mapping(node: yaml.MappingNode, path: tuple[Key, ...], source: Source, prob
 def _problems(error: ValidationError, value: Any, source: Source) -> Iterator[Problem]:
     for found in error.errors(include_url=False):
         path = tuple(_existing(found["loc"], value))
-        if found["type"] in {"extra_forbidden", "missing"}:
+        rule, message = broken_rule(found)
+        if rule in {"extra_forbidden", "missing"}:
             path = tuple(found["loc"])
-        message = found["msg"][0].lower() + found["msg"][1:]
-        if found["type"] == "extra_forbidden":
+        message = message[0].lower() + message[1:]
+        if rule == "extra_forbidden":
             message = f"field '{found['loc'][-1]}' is unknown"
-        elif found["type"] == "missing":
+        elif rule == "missing":
             message = f"field '{found['loc'][-1]}' is missing"
         elif not isinstance(found["input"], dict | list):
             message += f" (found {found['input']!r})"
-        yield source.problem(path, message, _ADVICE.get(found["type"], "correct the value"))
+        yield source.problem(path, message, _ADVICE.get(rule, "correct the value"))
 
 
 def _existing(loc: Iterable[Key], value: Any) -> Iterator[Key]:

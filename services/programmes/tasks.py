@@ -1,7 +1,7 @@
 """Standing tasks as six-clear content: what the source says, then samples, each of them named (R-017, R-019)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from contracts.assignment import CheckingRule, Deliverable, LeadResolution, TaskContent
 from services.programmes.directory import Directory
@@ -116,22 +116,21 @@ class _Filler:
             "checking": True,
             "update_every_days": own.update_every_days is not None,
         }
-        return stated.model_copy(
-            update={
-                "person": self.known.head(lead.unit),
-                "due": due,
-                "cadence": cadence,
-                "responsibility": stated.responsibility or defaults.responsibility,
-                "authority": stated.authority or defaults.authority,
-                "deliverables": stated.deliverables or (Deliverable(code="D-1", what=defaults.deliverable),),
-                "measures": (defaults.measure,),
-                "checking": CheckingRule(checked_by=self._checker(lead.unit), every=defaults.checked_every),
-                "lead_unit": lead.unit,
-                "coordinating_units": self._coordinating(stated, lead),
-                "update_every_days": own.update_every_days,
-                "lead_resolution": lead.resolution,
-                "sample_fields": tuple(name for name, sample in samples.items() if sample),
-            }
+        return replace(
+            stated,
+            person=self.known.head(lead.unit),
+            due=due,
+            cadence=cadence,
+            responsibility=stated.responsibility or defaults.responsibility,
+            authority=stated.authority or defaults.authority,
+            deliverables=stated.deliverables or (Deliverable(code="D-1", what=defaults.deliverable),),
+            measures=(defaults.measure,),
+            checking=CheckingRule(checked_by=self._checker(lead.unit), every=defaults.checked_every),
+            lead_unit=lead.unit,
+            coordinating_units=self._coordinating(stated, lead),
+            update_every_days=own.update_every_days,
+            lead_resolution=lead.resolution,
+            sample_fields=tuple(name for name, sample in samples.items() if sample),
         )
 
     def _checker(self, unit: str) -> str:

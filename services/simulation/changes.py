@@ -2,7 +2,8 @@
 
 import datetime as dt
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from contracts.assignment import AssignTask, Due, Measure, ReassignAssignment
 from contracts.base import Command
@@ -10,7 +11,7 @@ from contracts.envelope import Actor
 from contracts.limits import CalendarDay, DueRule
 from contracts.obligation import Duty, RequestAdHocReport, SetOwner
 from contracts.organisation import AppointHolder, DissolveUnit, GrantAuthority, ReleaseHolder, RevokeAuthority
-from contracts.programme import AdoptEscalationPolicy, AmendCalendar, DefineRegime
+from contracts.programme import AdoptEscalationPolicy, AmendCalendar, DefineRegime, Rung
 from domain.assignment_content import missing_fields
 from domain.calendar import at_local, local_date
 from domain.obligation_state import OWED
@@ -129,13 +130,13 @@ class Changes:
         staff = Staff(self.desk.world, CULTURE)
         policy = self.desk.world.programme(CULTURE).policy
         ladders = tuple(
-            ladder.model_copy(update={"rungs": (*ladder.rungs[:-1], _later(ladder.rungs[-1]))})
+            replace(ladder, rungs=(*ladder.rungs[:-1], _later(ladder.rungs[-1])))
             if "obligation_due" in ladder.kinds
             else ladder
             for ladder in policy.ladders
         )
         version = policy.policy_version + 1
-        second = policy.model_copy(update={"policy_version": version, "ladders": ladders})
+        second = replace(policy, policy_version=version, ladders=ladders)
         command = AdoptEscalationPolicy(policy=second, reason="kinh nghiệm năm tháng đầu")
         self._send(f"programme/{CULTURE}", command, staff.director, staff.organisation)
 
@@ -162,9 +163,9 @@ class Changes:
             if rule is not None:
                 self._define(code, definition.code, {"due": rule}, "ấn định thời hạn")
 
-    def _define(self, code: str, regime: str, update: dict[str, object], reason: str) -> None:
+    def _define(self, code: str, regime: str, update: dict[str, Any], reason: str) -> None:
         staff = Staff(self.desk.world, code)
-        definition = self.desk.world.programme(code).regimes[regime].definition.model_copy(update=update)
+        definition = replace(self.desk.world.programme(code).regimes[regime].definition, **update)
         command = DefineRegime(regime=definition, reason=reason)
         self._send(f"programme/{code}", command, staff.office, staff.organisation)
 
@@ -189,7 +190,7 @@ class Changes:
             if (s := world.assignment(t)).status != "draft" and s.unit is not None
         )
         unit = units[0] if units else staff.office.unit
-        filled = {
+        filled: dict[str, Any] = {
             "lead_unit": unit,
             "person": staff.head(unit).post,
             "due": draft.due or (None if draft.cadence else Due(day=local_date(self.desk.now) + dt.timedelta(days=90))),
@@ -201,7 +202,7 @@ class Changes:
             "work": draft.work or like.work,
             "sample_fields": missing_fields(draft),
         }
-        content = draft.model_copy(update=filled)
+        content = replace(draft, **filled)
         self._send(stream, AssignTask(content=content), staff.director, staff.organisation)
 
     def _ask_ad_hoc(self) -> None:
@@ -225,6 +226,5 @@ class Changes:
         self._send(f"obligation/{code}/AH-{self._ad_hoc:03d}", command, actor, staff.organisation)
 
 
-def _later(rung: object) -> object:
-    offset = rung.offset.model_copy(update={"working_days": rung.offset.working_days + 1})  # type: ignore[attr-defined]
-    return rung.model_copy(update={"offset": offset})  # type: ignore[attr-defined]
+def _later(rung: Rung) -> Rung:
+    return replace(rung, offset=replace(rung.offset, working_days=rung.offset.working_days + 1))

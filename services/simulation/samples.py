@@ -1,6 +1,6 @@
 """Sample tasks beyond the sources, whose annexes are not at hand (R-031): released over the run, marked as sample."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from contracts.assignment import (
@@ -70,7 +70,7 @@ class Samples:
         content = self._content(staff, unit, phase, today)
         actor = staff.director if desk.chance(0.6) else staff.office
         if desk.chance(0.08):
-            draft = content.model_copy(update={"measures": (), "authority": None})
+            draft = replace(content, measures=(), authority=None)
             desk.send("DMS", stream, DraftTask(content=draft), actor, organisation=staff.organisation)
             desk.put_off(desk.rng.randint(2, 12), stream, self._complete, staff, content)
         else:
@@ -126,18 +126,17 @@ class Samples:
 
 def part_of(content: TaskContent, person: str, due: date, parent: str, *, mandatory: bool) -> TaskContent:
     """A sub-task of a task for another post of the unit."""
-    return content.model_copy(
-        update={
-            "person": person,
-            "work": "Phần việc được giao (mẫu)",
-            "due": Due(day=due, boundary="before"),
-            "cadence": None,
-            "milestones": (),
-            "coordinating_units": (),
-            "parent": parent,
-            "mandatory_child": mandatory,
-            "update_every_days": None,
-            "lead_resolution": None,
-            "sample_fields": SAMPLE,
-        }
+    return replace(
+        content,
+        person=person,
+        work="Phần việc được giao (mẫu)",
+        due=Due(day=due, boundary="before"),
+        cadence=None,
+        milestones=(),
+        coordinating_units=(),
+        parent=parent,
+        mandatory_child=mandatory,
+        update_every_days=None,
+        lead_resolution=None,
+        sample_fields=SAMPLE,
     )

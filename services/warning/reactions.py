@@ -4,6 +4,7 @@ The escalation policy itself is applied where all rules are, in the domain; here
 warning. Ids derive from the event, so a redelivered event sends the same command.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from contracts.base import Command
@@ -58,7 +59,7 @@ def _about_subject(event: Recorded[Any], data: Any) -> list[tuple[str, Command]]
                 found.append((explanation_stream(event.programme, event.stream), demand))
             return found
         case DeadlineRescheduled(warned=True):
-            old = data.key.model_copy(update={"due_version": data.replaces})
+            old = replace(data.key, due_version=data.replaces)
             return [
                 (_warning(event, old, early=early), SupersedeWarning(reason="limit_moved")) for early in (True, False)
             ]

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import date, time
 from typing import Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel
-
 from contracts.limits import Day
 from contracts.registry import MessageType
 from contracts.types import Code, ErasableText, Instant, Line, MessageId, Paragraph, PersonId, Sha256, StreamId
@@ -66,16 +64,16 @@ def with_value(document: dict[str, Any], path: Path, value: Any) -> bytes:
     return _dumps(_with(document, path, value))
 
 
-def _fields(model: type[BaseModel], data: dict[str, Any], path: Path) -> Iterator[tuple[Path, Any, bool]]:
+def _fields(model: type[Any], data: dict[str, Any], path: Path) -> Iterator[tuple[Path, Any, bool]]:
     for name, annotation in fields_of(model).items():
         if name not in data:
             continue
         hint = without_none(annotation)
-        yield (*path, name), hint, model.model_fields[name].is_required()
+        yield (*path, name), hint, model.__pydantic_fields__[name].is_required()
         inner, value, place = bare(hint), data[name], (*path, name)
         if get_origin(inner) is tuple and value:
             inner, value, place = bare(get_args(inner)[0]), value[0], (*place, 0)
-        if isinstance(inner, type) and issubclass(inner, BaseModel) and hint != ErasableText:
+        if hasattr(inner, "__pydantic_fields__") and hint != ErasableText:
             yield from _fields(inner, value, place)
 
 

@@ -15,8 +15,6 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 from uuid import NAMESPACE_URL, uuid5
 
-from pydantic import BaseModel
-
 from contracts.base import Event
 from contracts.envelope import Actor
 from contracts.limits import DueRule, Limit, Offset
@@ -106,7 +104,7 @@ _NAMED: dict[str, Any] = {
     "target": 90.5,
 }
 # models whose fields depend on each other
-_WHOLE: dict[type[BaseModel], dict[str, Any]] = {
+_WHOLE: dict[type[Any], dict[str, Any]] = {
     Limit: {"at": "2026-06-05T08:00:00Z", "boundary": "before", "named": "2026-06-05T15:00"},
     Offset: {"days": -3, "hours": -2},
     DueRule: {
@@ -134,14 +132,14 @@ _OWN = (Instant, MessageId, StreamId, PersonId, Sha256, ErasableText)
 _PLAIN: dict[Any, Any] = {str: "text", int: 1, float: 1.5, bool: True, date: date(2026, 6, 1), time: time(15)}
 
 
-def fields_of(model: type[BaseModel]) -> dict[str, Any]:
+def fields_of(model: Any) -> dict[str, Any]:
     """The model's fields with their annotations, constraints included."""
     hints = _hints(model)
-    return {name: hints[name] for name in model.model_fields}
+    return {name: hints[name] for name in model.__pydantic_fields__}
 
 
 @cache
-def _hints(model: type[BaseModel]) -> dict[str, Any]:
+def _hints(model: Any) -> dict[str, Any]:
     return get_type_hints(model, include_extras=True)
 
 
@@ -172,7 +170,7 @@ def constraint(hint: Any, name: str) -> Any | None:
     return None
 
 
-def sample(model: type[BaseModel]) -> dict[str, Any]:
+def sample(model: type[Any]) -> dict[str, Any]:
     """A JSON object the model accepts, every field filled."""
     if model in _WHOLE:
         return dict(_WHOLE[model])
@@ -189,7 +187,7 @@ def _value(name: str, hint: Any) -> Any:
         return _of_parts(name, hint, inner)
     if inner is TextRef:
         return {"ref": str(uuid5(NAMESPACE_URL, name)), "digest": DIGEST}
-    if isinstance(inner, type) and issubclass(inner, BaseModel):
+    if hasattr(inner, "__pydantic_fields__"):
         return sample(inner)
     return max(1, constraint(hint, "ge") or 0) if inner is int else _json(_PLAIN[inner])
 

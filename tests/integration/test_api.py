@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 from urllib.parse import quote
 
 import httpx
@@ -155,7 +155,7 @@ async def test_programmes(api: httpx.AsyncClient) -> None:
     assert row["code"] == PROG
     assert row["figures"]["assigned"] > 0
     assert row["figures"]["rates_version"] == RATES_VERSION
-    frequencies = get_args(RegimeDefinition.model_fields["frequency"].annotation)
+    frequencies = get_args(get_type_hints(RegimeDefinition)["frequency"])
     assert {known["frequency"] for known in row["regimes"]} <= set(frequencies)
     assert {"unit", "executes"} == row["participants"][0].keys()
     assert (await get(api, f"/v1/programmes/{PROG}"))["data"] == row

@@ -1,5 +1,6 @@
 """The rates of a scorecard: what reports like to mix is kept apart (R-194, R-330, R-061)."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -120,7 +121,7 @@ def test_r055_open_key_tasks_are_milestone_late_even_if_their_own_limit_is_later
 
 
 def _task(code: str, due: Due, kind: str) -> Outgoing:
-    content = CONTENT.model_copy(update={"due": due, "kind": kind})
+    content = replace(CONTENT, due=due, kind=kind)
     at = datetime(2027, 6, 1, tzinfo=UTC)
     return Outgoing(
         code,

@@ -1,5 +1,6 @@
 """A clear task of the sample world, and the steps of its life, for tests that begin in the middle of it."""
 
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -44,7 +45,7 @@ def day(month: int, number: int, year: int = 2026) -> date:
 
 def clear(**changes: Any) -> TaskContent:
     """The clear task with some fields changed."""
-    return CLEAR.model_copy(update=changes)
+    return replace(CLEAR, **changes)
 
 
 def office(**options: Any) -> World:

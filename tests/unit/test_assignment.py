@@ -1,5 +1,6 @@
 """Assignment: every row of appendix 3.1 and every refusal, by requirement (groups B, G, V)."""
 
+from dataclasses import replace
 from datetime import time
 from typing import Any
 
@@ -213,7 +214,7 @@ def test_r020_lead_coordinators_and_the_accountable_person() -> None:
     refused(UnknownPost, world, AssignTask(content=CLEAR), unit="VPS")
     checking = CLEAR.checking
     assert checking is not None
-    nobody = checking.model_copy(update={"checked_by": "NOBODY"})
+    nobody = replace(checking, checked_by="NOBODY")
     refused(UnknownPost, world, AssignTask(content=clear(checking=nobody)))
 
 
@@ -258,7 +259,7 @@ def test_r083_a_joint_lead_is_resolved_to_one_of_the_named() -> None:
     resolved = LeadResolution(named=("QLVH", "PBCXB"), rule="decision", reason="họp giao ban")
     world = assigned(clear(lead_resolution=resolved))
     assert world.state(T).content.lead_resolution == resolved
-    other = resolved.model_copy(update={"named": ("QLVH", "VPS")})
+    other = replace(resolved, named=("QLVH", "VPS"))
     refused(SecondLead, office(), AssignTask(content=clear(lead_resolution=other)))
 
 
@@ -281,7 +282,7 @@ def test_phase_area_and_category_are_those_of_the_programme() -> None:
 
 def test_r163_an_hour_is_written_with_before() -> None:
     world, due = office(), Due(day=day(6, 15), hour=time(15))
-    milestone = MILESTONE.model_copy(update={"due": due})
+    milestone = replace(MILESTONE, due=due)
     for content in (clear(due=due), clear(milestones=(milestone,))):
         refused(HourNeedsBefore, world, AssignTask(content=content))
         refused(HourNeedsBefore, world, DraftTask(content=content))

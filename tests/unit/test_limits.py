@@ -1,13 +1,14 @@
 """Every limit of appendix 2 by name, the recurring limits of the regimes, offsets from a limit, holidays."""
 
 import datetime as dt
+from dataclasses import FrozenInstanceError
 from itertools import pairwise
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from contracts.limits import Boundary, CalendarDay, DueRule, Frequency, Limit, Offset
 from domain.calendar import LOCAL, WorkingCalendar, at_local, local_midnight, to_local
@@ -376,7 +377,8 @@ def test_r142_moved_limits_end_on_a_worked_day_in_order(rule: DueRule, start: dt
 
 @given(rules())
 def test_rules_survive_json(rule: DueRule) -> None:
-    assert DueRule.model_validate_json(rule.model_dump_json()) == rule
+    kept = TypeAdapter(DueRule)
+    assert kept.validate_json(kept.dump_json(rule)) == rule
 
 
 # Refusals
@@ -410,11 +412,11 @@ def test_an_offset_counts_one_kind_of_time() -> None:
 
 
 def test_values_are_frozen_strict_and_closed() -> None:
-    with pytest.raises(ValidationError, match="frozen"):
+    with pytest.raises(FrozenInstanceError):
         WEEKLY.weekday = 4  # type: ignore[misc]
     with pytest.raises(ValidationError, match="date"):
-        CalendarDay.model_validate({"date": 20260902, "name": "Quốc khánh", "kind": "holiday"})
-    with pytest.raises(ValidationError, match="Extra inputs"):
-        Offset.model_validate({"weeks": 1})
+        TypeAdapter(CalendarDay).validate_json('{"date": 20260902, "name": "Quốc khánh", "kind": "holiday"}')
+    with pytest.raises(ValidationError, match="Unexpected keyword"):
+        TypeAdapter(Offset).validate_json('{"weeks": 1}')
     with pytest.raises(ValidationError, match="timezone"):
         Limit(at=dt.datetime(2026, 6, 4, 15), boundary="before", named="2026-06-04")  # noqa: DTZ001

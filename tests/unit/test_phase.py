@@ -1,6 +1,7 @@
 """Phase: every transition of appendix 3.5 and every refusal, by requirement (group C)."""
 
 import datetime as dt
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -236,13 +237,13 @@ def test_r063_review_lines_need_the_head_or_a_reason_and_the_director() -> None:
     with pytest.raises(NotNow):
         world.do(SignOffPhaseReview(), P1, "GD")
     world.do(StartPhaseReview(note="bắt đầu"), P1, "VPS-CVP")
-    headless = LINE.model_copy(update={"responsibility": Responsibility(collective="PBCXB")})
+    headless = replace(LINE, responsibility=Responsibility(collective="PBCXB"))
     with pytest.raises(HeadMissing) as caught:
         world.do(SignOffPhaseReview(lines=(LINE, headless)), P1, "GD")
     assert caught.value.field == "data.lines.1.responsibility.head"
     with pytest.raises(RoleRequired):
         world.do(SignOffPhaseReview(lines=(LINE,)), P1, "VPS-CVP")
-    said = LINE.model_copy(update={"responsibility": Responsibility(head_missing_reason="khuyết")})
+    said = replace(LINE, responsibility=Responsibility(head_missing_reason="khuyết"))
     signed = world.do(SignOffPhaseReview(lines=(LINE, said)), P1, "GD")
     assert names(signed) == ["PhaseReviewSignedOff", "DeadlineCancelled"]
     assert signed[1].data.reason == "completed"

@@ -277,9 +277,8 @@ def test_r162_a_regime_is_versioned_and_names_known_units() -> None:
     (again, *_) = define_regime(world, "R-W", "weekly", WEEKLY, submitters=("PBCXB",))
     assert (again.data.regime_version, state(world).regimes["R-W"].definition.submitters) == (2, ("PBCXB",))
     for field in ("aggregator", "addressee", "submitters"):
-        unknown = RegimeDefinition(code="R-X", name_vi="x", frequency="weekly").model_copy(
-            update={field: ("NOWHERE",) if field == "submitters" else "NOWHERE"}
-        )
+        named: dict[str, Any] = {field: ("NOWHERE",) if field == "submitters" else "NOWHERE"}
+        unknown = RegimeDefinition(code="R-X", name_vi="x", frequency="weekly", **named)
         refused(UnknownUnit, world, DefineRegime(regime=unknown))
 
 

@@ -4,6 +4,7 @@ import datetime as dt
 from collections import Counter
 from typing import Any
 
+from contracts.assignment import Due
 from contracts.deadlines import DeadlineScheduled
 from contracts.limits import DueRule
 from contracts.obligation import ConfigureDue, ObligationDeclared
@@ -90,9 +91,7 @@ def test_r171_final_report_without_date_opens_at_the_end_of_the_campaign() -> No
     (final,) = owed(world, "R-F")
     assert final.current is None
     stream = f"obligation/{PROG}/{final.code}"
-    due = ConfigureDue.model_validate(
-        {"due": {"day": dt.date(2027, 12, 15), "boundary": "before"}, "reason": "ấn định"}
-    )
+    due = ConfigureDue(due=Due(day=dt.date(2027, 12, 15), boundary="before"), reason="ấn định")
     assert names(world.do(due, stream, "VPS-CVP", "2027-10-02T08:00")) == ["DueConfigured", "DeadlineScheduled"]
 
 
