@@ -6,7 +6,6 @@ by the programme's policy.
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from contracts.assignment import AssignmentCarriedOver
 from domain.assignment_rules import scheduled
@@ -45,4 +44,4 @@ def handed_over(state: Assignment, passed: Change, programme: Programme, context
     )
     last_day = programme.calendar.add_working_days(local_date(at), programme.settings.start_within_days)
     found = [Change(carried), scheduled(state, "work_start_due", by_end_of(last_day), programme, context)]
-    return [replace(change, occurred_at=at) for change in found]
+    return [change._replace(occurred_at=at) for change in found]

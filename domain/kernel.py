@@ -7,7 +7,7 @@ folds one event into the state and is total for any order of a stream's events. 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
 
 from contracts.base import Command, Event
 from contracts.envelope import Actor
@@ -58,8 +58,7 @@ class StreamNotLoaded(Exception):
         self.streams = streams
 
 
-@dataclass(frozen=True, slots=True)
-class Request(Generic[C_co]):
+class Request(NamedTuple, Generic[C_co]):
     """A validated command with its envelope. Instants are UTC."""
 
     data: C_co
@@ -80,8 +79,7 @@ class Request(Generic[C_co]):
         return self.subject.rsplit("/", 1)[-1]
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded(Generic[E_co]):
+class Recorded(NamedTuple, Generic[E_co]):
     """An event with what surrounds it. `position` is 0 until the log has given one."""
 
     data: E_co
@@ -111,8 +109,7 @@ class Recorded(Generic[E_co]):
         return self.stream.rsplit("/", 1)[-1]
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """One event a decision leads to. `stream` None means the subject; `occurred_at` None the request's own time."""
 
     event: Event

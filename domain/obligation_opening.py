@@ -84,7 +84,7 @@ def declare(
         found.append(Change(ObligationOpened()))
     elif opens_at is not None:
         found.append(Change(Deadlines().schedule("obligation_opening", _opening(opens_at))))
-    return [replace(change, stream=stream, occurred_at=occurred_at) for change in found]
+    return [change._replace(stream=stream, occurred_at=occurred_at) for change in found]
 
 
 def _opening(at: datetime) -> Limit:
@@ -227,7 +227,7 @@ def _demand_explanation(request: Request[DemandExplanation], state: Obligation |
     passed = _policy_demands(request.data, subject, programme_of(request, context))
     if passed is None:
         return []
-    return demand_explanation(replace(request, subject=about), subject, context, request.data.reason, passed.at)[1]
+    return demand_explanation(request._replace(subject=about), subject, context, request.data.reason, passed.at)[1]
 
 
 def _policy_demands(demand: DemandExplanation, subject: Subject, programme: Programme) -> Limit | None:

@@ -3,7 +3,6 @@
 Its state needs no other phase, except that opening looks whether the review it builds on was signed (R-051).
 """
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -271,7 +270,7 @@ def _passed(request: Request[RecordDeadlinePassed], state: Phase, context: Conte
     if request.data.key.kind == "phase_end":
         due = by_end_of(local_date(at) + timedelta(days=REVIEW_DAYS - 1))
         review = _scheduled(state.deadlines, "phase_review_due", due, programme_of(request, context), at)
-        return [*passed, replace(review, occurred_at=at)]
+        return [*passed, review._replace(occurred_at=at)]
     return passed
 
 

@@ -6,7 +6,6 @@ events, each at its own instant, as a timekeeper in time would have recorded. Th
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from domain.kernel import SYSTEM_SOURCES, Changes, Context, Recorded, Request, recorded
@@ -27,7 +26,7 @@ def punctual(decide: Decide, evolve: Evolve) -> Decide:
         if state is None or request.source in SYSTEM_SOURCES:
             return decide(request, state, context)
         while timer := state.deadlines.first_due(context.now):
-            fired = decide(replace(request, data=timer, source="timekeeper"), state, context)
+            fired = decide(request._replace(data=timer, source="timekeeper"), state, context)
             if not fired:
                 break
             state = folded(state, fired, request, context, evolve)

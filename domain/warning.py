@@ -6,7 +6,7 @@ deadline, so each rung fires once however often it is found (R-131).
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -105,7 +105,7 @@ def _raise(request: Request[RaiseWarning], state: Warned | None, context: Contex
 
 def _effective(at: datetime, *found: Change) -> Changes:
     """Changes at the instant of the rung or limit that called for them, however late it was found (R-353, R-354)."""
-    return [replace(change, occurred_at=at) for change in found]
+    return [change._replace(occurred_at=at) for change in found]
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +277,7 @@ def _climbed_unseen(request: Request[Any], state: Warned, context: Context) -> t
         due = state.deadlines.get("warning_response_due")
         if due is None or due.passed or due.limit.at > request.occurred_at:
             break
-        passing = replace(request, data=RecordDeadlinePassed(key=due.key))
+        passing = request._replace(data=RecordDeadlinePassed(key=due.key))
         step = record_passing(passing, state.deadlines, context.now)
         step += _climb(request, folded(state, step, request, context, evolve), due, context)
         state = folded(state, step, request, context, evolve)
@@ -291,7 +291,7 @@ def _explanation(request: Request[Any], rung: Rung, subject: Subject, state: War
     explains = isinstance(subject, Obligation) and subject.duty.kind == "explanation"
     if rung.act != "demand_explanation" or explains or about.split("/", 1)[0] not in _EXPLAINED:
         return []
-    asked, reason = replace(request, subject=about), "the limit passed unanswered"
+    asked, reason = request._replace(subject=about), "the limit passed unanswered"
     return demand_explanation(asked, subject, context, reason, state.limit.at)[1]
 
 

@@ -16,7 +16,7 @@ def collect_seldom() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(ALLOCATIONS, 20, 50)
+    gc.set_threshold(ALLOCATIONS, 1000, 50)
 
 
 class _Batches:

@@ -1,9 +1,9 @@
 """A command ready to be sent, and its bytes on the wire."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -11,8 +11,7 @@ from contracts.base import Command
 from contracts.envelope import Actor
 
 
-@dataclass(frozen=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """A command with its address.
 
     The id depends on nothing but what the command is about, so that a second import sends duplicates. `programme` is
@@ -30,7 +29,7 @@ class Outgoing:
     occurred_at: datetime
     correlation_id: str | None = None
     causation_id: str | None = None
-    texts: Mapping[str, str] = field(default_factory=dict)
+    texts: Mapping[str, str] = MappingProxyType({})
 
     @property
     def type(self) -> str:

@@ -11,7 +11,7 @@ import json
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -29,8 +29,7 @@ MOST_BYTES = 16 * 1024 * 1024
 """What a request may bring, however many messages it asks for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(NamedTuple):
     """A message with its place in the stream."""
 
     message: Msg

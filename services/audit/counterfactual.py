@@ -178,7 +178,7 @@ class Counterfactual:
         readable = self._read(owed.outgoing)
         overlay = Overlay(self._past, self._folder, receipt["recorded_at"])
         again = decide_one(readable, self._folder.deciders[readable.aggregate], overlay)
-        recorded = tuple(replace(event, position=0) for event in events)
+        recorded = tuple(event._replace(position=0) for event in events)
         rule = receipt["refusal"]["rule"] if receipt["refusal"] else None
         told = None
         if readable.digest != bytes(receipt["digest"]):

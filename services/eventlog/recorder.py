@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
@@ -47,8 +47,7 @@ class Head:
     recorded_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedEvent:
+class EncodedEvent(NamedTuple):
     """An event ready to be stored, but for its position."""
 
     stream: str
@@ -57,8 +56,7 @@ class EncodedEvent:
     tail: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ReceiptRow:
+class ReceiptRow(NamedTuple):
     """What is stored of a receipt; `events` is how many events the command led to."""
 
     source: str

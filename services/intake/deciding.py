@@ -2,10 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha1
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import structlog
@@ -38,8 +37,7 @@ class WrongOrganisation(Refused):
     """The programme belongs to another organisation."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decided:
+class Decided(NamedTuple):
     """What became of a command: its events, or the refusal; `version` is the subject's version afterwards."""
 
     events: tuple[Recorded[Any], ...] = ()

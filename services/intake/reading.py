@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass, field
 from hashlib import sha256
 from secrets import token_bytes
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import NAMESPACE_URL, uuid5
 
 import orjson
@@ -29,8 +29,7 @@ _SOURCE = TypeAdapter[str](SourceCode)
 _ID = TypeAdapter[str](MessageId)
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
+class Incoming(NamedTuple):
     """A message as it came: the subject tokens it was sent on, its bytes, its sequence in COMMANDS."""
 
     source: str
@@ -39,8 +38,7 @@ class Incoming:
     sequence: int
 
 
-@dataclass(frozen=True, slots=True)
-class Readable:
+class Readable(NamedTuple):
     """A command that could be read. `digest` is the SHA-256 of its canonical JSON (R-356)."""
 
     request: Request[Any]

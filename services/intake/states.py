@@ -2,10 +2,9 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from pydantic import TypeAdapter
@@ -20,8 +19,7 @@ KEPT = 120_000
 """States of 2 to 4 kB: a storm of 50,000 limits leaves as many assignments, and as many warnings that ask for them again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(NamedTuple):
     """A stream as folded: its state (None before its first event), version, and when it began."""
 
     state: Any | None = None

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from contracts.assignment import AssignTask, DraftTask
@@ -81,7 +81,7 @@ class _Importer:
         code = self.programme.organisation.code
         sent = self._outgoing("organisation", f"organisation/{code}", code, command, key, self._top)
         known = self.roster.organisation(code)
-        return sent if known is None else replace(sent, occurred_at=local_midnight(known.valid_from))
+        return sent if known is None else sent._replace(occurred_at=local_midnight(known.valid_from))
 
     def _send(
         self, aggregate: str, code: str | None, command: Command, key: str = "", by: tuple[str, ...] = ()

@@ -3,8 +3,8 @@
 import asyncio
 
 from services.eventlog.recorder import CHANNEL
-from services.hosting import Bell, Runtime, Work
-from services.projector.core import Projector
+from services.hosting import Bell, Runtime, Work, gathering
+from services.projector.core import BATCH, Projector
 
 NAME = "projector"
 
@@ -18,4 +18,4 @@ async def begin(runtime: Runtime) -> Work:
     async def step() -> int:
         return await asyncio.to_thread(projector.step)
 
-    return Work(step, bell.wait, lambda: projector.position, bell.__aexit__)
+    return Work(step, bell.wait, lambda: projector.position, bell.__aexit__, gathering(BATCH))

@@ -7,7 +7,7 @@ assignments as they would be in life, so a stream's events do not lie side by si
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -154,7 +154,7 @@ class Pattern:
         self.snapshot = self._snapshot(Folder(store.registry.deciders), events)
 
     def _template(self, codec: EventCodec, event: Recorded[Any]) -> Template:
-        bare = replace(event, id="@ID@", command_id="@COMMAND@", correlation_id="@COMMAND@", causation_id="@COMMAND@")
+        bare = event._replace(id="@ID@", command_id="@COMMAND@", correlation_id="@COMMAND@", causation_id="@COMMAND@")
         tail = self._edit(codec.tail(bare).replace(b"%", b"%%"))
         for old, new in ((self.code.encode(), b"%(code)b"), (b"@COMMAND@", b"%(command)b"), (b"@ID@", b"%(id)b")):
             tail = tail.replace(old, new)

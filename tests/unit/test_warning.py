@@ -1,6 +1,5 @@
 """Warning: every transition of appendix 3.6 and every refusal, from the limit to the answer (groups H and I)."""
 
-from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -525,8 +524,8 @@ def essence(chain: Chain) -> list[Any]:
         if event.stream.startswith("obligation/") or "EXA-" in event.stream:
             continue
         delivered = names([event]) == ["WarningDelivered"]
-        same = replace(event, recorded_at=LIMIT, position=0, id="", command_id="", correlation_id="", causation_id="")
-        same = replace(same, data=event.data.level, occurred_at=LIMIT) if delivered else same
+        same = event._replace(recorded_at=LIMIT, position=0, id="", command_id="", correlation_id="", causation_id="")
+        same = same._replace(data=event.data.level, occurred_at=LIMIT) if delivered else same
         found.append(same)
     return sorted(found, key=lambda event: (event.stream, event.version))
 
