@@ -1,6 +1,7 @@
 """Python's cycle collector, set for processes that keep many small, long-lived values."""
 
 import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
@@ -16,14 +17,18 @@ def collect_seldom() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(ALLOCATIONS, 1000, 50)
+    gc.set_threshold(ALLOCATIONS, 20, 50)
 
 
 class _Batches:
-    """Counts the batches at work; of several threads they may overlap, and the collector comes back with the last one's end."""
+    """Counts the batches at work; of several threads they may overlap, and the collector comes back with the last one's end.
+
+    What a batch leaves behind, states and rows, is kept out of later collections. Cycles among it would never be freed; so all
+    is looked through whenever memory has doubled.
+    """
 
     def __init__(self) -> None:
-        self._gate, self._count = Lock(), 0
+        self._gate, self._count, self._most = Lock(), 0, 0
 
     def begin(self) -> None:
         with self._gate:
@@ -34,6 +39,11 @@ class _Batches:
         with self._gate:
             self._count -= 1
             if not self._count:
+                if sys.getallocatedblocks() > self._most:
+                    gc.unfreeze()
+                    gc.collect()
+                    self._most = 2 * sys.getallocatedblocks()
+                gc.freeze()
                 gc.enable()
 
 

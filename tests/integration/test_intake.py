@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -29,7 +28,6 @@ from contracts.assignment import (
 from contracts.deadlines import DeadlineKey, RecordDeadlinePassed
 from contracts.organisation import AbolishPost, EstablishUnit, RevokeAuthority
 from services.bus import Bus
-from services.collecting import no_collector
 from services.eventlog.recorder import LogRecorder
 from services.intake.core import MAX_TRIES, Answered, TooMuchContention
 from services.intake.deciding import event_id
@@ -718,13 +716,3 @@ def test_the_id_of_an_event_is_a_name_based_uuid() -> None:
     namespace = UUID("6a3c2f0e-5b0a-5c7e-9d1e-53617572af00")
     for number in range(200):
         assert event_id("DMS", f"Số {number}", number) == str(uuid5(namespace, f"DMS/Số {number}/{number}"))
-
-
-def test_the_collector_comes_back_with_the_last_batch() -> None:
-    """A batch is read while another is stored: the end of either leaves the other one without the collector."""
-    stored, read = no_collector(), no_collector()
-    with stored:
-        read.__enter__()
-    assert not gc.isenabled()
-    read.__exit__(None, None, None)
-    assert gc.isenabled()
