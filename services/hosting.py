@@ -146,14 +146,14 @@ Step = Callable[[], Awaitable[int]]
 Idle = Callable[[], Awaitable[None]]
 
 
-def gathering(full: int) -> Callable[[int], float]:
-    """How long a follower waits after a batch of so many for more to gather, in seconds; `full` is what it takes at once.
+def gathering(few: int, full: int) -> float:
+    """How long to wait, in seconds, for more to gather where a batch held so `few`; `full` is what is taken at once.
 
-    A batch costs milliseconds however few it holds. Below a thousand events a second there is no wait worth the name: it shrinks
-    from batch to batch. Above, it grows to a tenth of a second, and leaves the processors to who is behind. Who finds full
-    batches is behind and does not wait.
+    A batch costs milliseconds however few it holds. Below a thousand messages a second there is no wait worth the name: it
+    shrinks from batch to batch. Above, it grows to a tenth of a second, and leaves the processors to who is behind. Who finds
+    full batches is behind and does not wait.
     """
-    return lambda did: 0.0 if did >= full else min(max(did - FEW, 0) * A_MOMENT, GATHERING)
+    return 0.0 if few >= full else min(max(few - FEW, 0) * A_MOMENT, GATHERING)
 
 
 @dataclass(frozen=True)

@@ -151,6 +151,11 @@ class Puller:
         """Exactly so many messages, when they have arrived; otherwise none. Unlike `take` it never begins the consumer anew."""
         return await self._hand_over(number) if len(self._arrived) >= number and not self._is_broken() else []
 
+    @property
+    def arrived(self) -> int:
+        """How many messages wait here to be taken."""
+        return len(self._arrived)
+
     def begin_anew(self) -> None:
         """What was handed over will not be acknowledged: the next `take` begins after what was."""
         self._gap = True

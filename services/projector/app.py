@@ -18,4 +18,4 @@ async def begin(runtime: Runtime) -> Work:
     async def step() -> int:
         return await asyncio.to_thread(projector.step)
 
-    return Work(step, bell.wait, lambda: projector.position, bell.__aexit__, gathering(BATCH))
+    return Work(step, bell.wait, lambda: projector.position, bell.__aexit__, lambda did: gathering(did, BATCH))

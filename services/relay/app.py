@@ -11,4 +11,4 @@ async def begin(runtime: Runtime) -> Work:
     """The relay from log to EVENTS."""
     relay = Relay(runtime.store, runtime.bus)
     bell = await Bell(runtime.store.dsn, CHANNEL).__aenter__()
-    return Work(relay.step, bell.wait, lambda: relay.position, bell.__aexit__, gathering(BATCH))
+    return Work(relay.step, bell.wait, lambda: relay.position, bell.__aexit__, lambda did: gathering(did, BATCH))
