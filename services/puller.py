@@ -24,7 +24,7 @@ from services.bus import Bus
 EXPIRES = 5.0
 ACK_WAIT = 30.0
 AHEAD = 2048
-"""Messages asked for ahead; at most twice as many are handed over and not acknowledged."""
+"""Messages asked for ahead; at most three times as many are on their way, handed over, and not acknowledged."""
 MOST_BYTES = 16 * 1024 * 1024
 """What a request may bring, however many messages it asks for."""
 
@@ -97,7 +97,7 @@ class Puller:
             ack_policy=AckPolicy.ALL,
             ack_wait=ACK_WAIT,
             max_deliver=-1,
-            max_ack_pending=self._ahead * 2,
+            max_ack_pending=self._ahead * 3,
             max_waiting=64,
             filter_subjects=list(self._filters) or None,
             inactive_threshold=0,

@@ -46,13 +46,13 @@ class EventCodec:
         """The CloudEvents type of an event, by the aggregate of its stream."""
         return self._types[event.aggregate, type(event.data)]
 
-    def tail(self, event: Recorded[Any]) -> bytes:
-        """Everything of the stored form after `position` and `recordedtime`."""
+    def tail(self, event: Recorded[Any], type_: str | None = None) -> bytes:
+        """Everything of the stored form after `position` and `recordedtime`; its type if that is known already."""
         attributes: dict[str, Any] = {
             "specversion": "1.0",
             "id": event.id,
             "source": f"//sauro/{event.organisation}",
-            "type": self.type_of(event),
+            "type": type_ or self.type_of(event),
             "subject": event.stream,
             "time": instant_text(event.occurred_at),
             "datacontenttype": "application/json",

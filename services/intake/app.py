@@ -28,4 +28,4 @@ async def begin(runtime: Runtime) -> Work:
         # What came meanwhile says whether there is more to come: a sender who waits for its receipts sends nothing until then.
         return gathering(puller.arrived, full) if did < full else 0.0
 
-    return Work(step, idle, lambda: service.sequence, puller.stop, pause)
+    return Work(step, idle, lambda: service.sequence, service.stop, pause)

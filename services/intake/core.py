@@ -143,12 +143,16 @@ class Intake:
             if isinstance(found, Readable) and what.events
             for text in found.texts
         )
-        events = (event for what in decided for event in what.events)
+        events = [event for what in decided for event in what.events]
+        types = map(self._codec.type_of, events)
         return Append(
             recorded_at=overlay.now,
             read=overlay.read,
             known_position=self._cache.position,
-            events=[EncodedEvent(e.stream, e.version, self._codec.type_of(e), self._codec.tail(e)) for e in events],
+            events=[
+                EncodedEvent(event.stream, event.version, type_, self._codec.tail(event, type_))
+                for event, type_ in zip(events, types, strict=True)
+            ],
             receipts=[_row(key, found, what) for (key, found), what in zip(fresh.items(), decided, strict=True)],
             texts=list(texts),
         )

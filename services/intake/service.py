@@ -4,11 +4,12 @@ A crash anywhere between leads to redelivery and the same receipt.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from hashlib import sha256
 from itertools import groupby
+from typing import TypeVar
 
 import orjson
 import structlog
@@ -16,7 +17,7 @@ from eventsourcing.persistence import IntegrityError, InterfaceError, Operationa
 from nats.errors import Error as NatsError
 
 from contracts.receipts import Receipt
-from services.bus import Bus, Message
+from services.bus import PATIENCE, Bus, Message
 from services.eventlog.codec import instant_text
 from services.eventlog.recorder import TRANSIENT
 from services.intake.core import Answered, Batch, DeadLetter, Intake, TooMuchContention
@@ -24,6 +25,7 @@ from services.intake.reading import Incoming
 from services.puller import ACK_WAIT, Puller, Taken
 
 log = structlog.get_logger("sauro.intake")
+T = TypeVar("T")
 PASSING = (
     *TRANSIENT,
     OperationalError,
@@ -50,9 +52,10 @@ class IntakeService:
         self.sequence = 0
         self.outcomes: dict[str, int] = {}
         self._ahead: tuple[list[Taken], asyncio.Task[Batch]] | None = None
+        self._telling: asyncio.Task[None] | None = None
 
     async def step(self, wait: float = 0.0) -> int:
-        """Handle one batch; returns how many messages it held."""
+        """Handle one batch; returns how many messages it held. With a backlog, its receipts follow during the next step."""
         if self._ahead is not None:
             (taken, reading), self._ahead = self._ahead, None
             work = partial(self._intake.answer, await reading)
@@ -63,7 +66,11 @@ class IntakeService:
             work = partial(self._intake.process, [_incoming(item) for item in taken])
         try:
             await self._read_ahead()
-            await self._until_done(work, taken)
+            answered = await self._until_done(partial(asyncio.to_thread, work), taken)
+            await self._told()
+            self._telling = asyncio.create_task(self._until_done(partial(self._tell, answered, taken), taken))
+            if self._ahead is None:
+                await self._told()
         except BaseException:
             self._ahead = None  # nothing behind this batch may come before it
             self._puller.begin_anew()
@@ -71,22 +78,31 @@ class IntakeService:
         self.sequence = taken[-1].sequence
         return len(taken)
 
+    async def stop(self) -> None:
+        """Take no more, and tell what is answered, if that can be done soon; otherwise it is told when it comes again."""
+        if self._telling is not None:
+            await asyncio.wait((self._telling,), timeout=PATIENCE)
+            self._telling.cancel()
+        await self._puller.stop()
+
+    async def _told(self) -> None:
+        """Wait until all that is answered is told."""
+        if self._telling is not None:
+            telling, self._telling = self._telling, None
+            await telling
+
     async def _read_ahead(self) -> None:
         """With a backlog, read the next batch while PostgreSQL works on this one."""
         if taken := await self._puller.take_full(self._batch):
             incoming = [_incoming(item) for item in taken]
             self._ahead = taken, asyncio.create_task(asyncio.to_thread(self._intake.read, incoming))
 
-    async def _until_done(self, work: Callable[[], Answered], taken: Sequence[Taken]) -> None:
-        """Try until it is committed and answered: skipping ahead would break the order of a stream."""
+    async def _until_done(self, work: Callable[[], Awaitable[T]], taken: Sequence[Taken]) -> T:
+        """Try until it is done: skipping ahead would break the order of a stream."""
         delay = 0.05
-        answered: Answered | None = None  # once committed, only telling is tried again
         while True:
             try:
-                if answered is None:
-                    answered = await asyncio.to_thread(work)
-                await self._publish(answered)
-                await self._puller.acknowledge(taken)
+                return await work()
             except PASSING as trouble:
                 if self._bus.client.is_closed:
                     raise  # for good: another connection begins at the same batch
@@ -95,10 +111,12 @@ class IntakeService:
                     await self._puller.in_progress(taken)
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, ACK_WAIT / 6)
-                continue
-            for outcome, count in answered.outcomes.items():
-                self.outcomes[outcome] = self.outcomes.get(outcome, 0) + count
-            return
+
+    async def _tell(self, answered: Answered, taken: Sequence[Taken]) -> None:
+        await self._publish(answered)
+        await self._puller.acknowledge(taken)
+        for outcome, count in answered.outcomes.items():
+            self.outcomes[outcome] = self.outcomes.get(outcome, 0) + count
 
     async def _publish(self, answered: Answered) -> None:
         messages: list[Message] = [
