@@ -4,7 +4,7 @@ Synchronous on purpose: psycopg and the eventsourcing recorder are; the app call
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -26,6 +26,10 @@ SCOUTS = 3
 log = structlog.get_logger("sauro.intake")
 Key = tuple[str, str]
 Batch = Sequence[tuple[Incoming, Readable | Unreadable]]
+
+
+def _nothing() -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +65,24 @@ class Intake:
         self._cache = StateCache(recorder, codec, folder)
         self._last: datetime | None = None
 
-    def process(self, batch: Sequence[Incoming]) -> Answered:
+    def process(self, batch: Sequence[Incoming], storing: Callable[[], None] = _nothing) -> Answered:
         """Answer a batch; raises on transient trouble with nothing stored."""
-        return self.answer(self.read(batch))
+        return self.answer(self.read(batch), storing)
 
     def read(self, batch: Sequence[Incoming]) -> Batch:
         """Read a batch. Touches neither log nor states, so it may run beside `answer` of the batch before."""
         with no_collector():
             return [(incoming, self._reader.read(incoming)) for incoming in batch]
 
-    def answer(self, batch: Batch) -> Answered:
-        """Answer a batch as read; raises on transient trouble with nothing stored."""
-        with no_collector():
-            return self._answered(batch)
+    def answer(self, batch: Batch, storing: Callable[[], None] = _nothing) -> Answered:
+        """Answer a batch as read; raises on transient trouble with nothing stored.
 
-    def _answered(self, batch: Batch) -> Answered:
+        `storing` is called when all is decided: what is left is PostgreSQL's work more than ours.
+        """
+        with no_collector():
+            return self._answered(batch, storing)
+
+    def _answered(self, batch: Batch, storing: Callable[[], None]) -> Answered:
         dead = [DeadLetter(incoming, found.refusal) for incoming, found in batch if isinstance(found, Unreadable)]
         keyed = [(key, found) for _, found in batch if (key := _key(found)) is not None]
         known = self._recorder.receipts([key for key, _ in keyed])
@@ -84,13 +91,15 @@ class Intake:
             if key not in known:
                 fresh.setdefault(key, found)
         try:
-            first, events = self._store(fresh)
+            first, events = self._store(fresh, storing)
         except Exception:
             self._cache.forget()
             raise
         return self._told(keyed, known, first, fresh, dead, events)
 
-    def _store(self, fresh: dict[Key, Readable | Unreadable]) -> tuple[dict[Key, Receipt], int]:
+    def _store(
+        self, fresh: dict[Key, Readable | Unreadable], storing: Callable[[], None]
+    ) -> tuple[dict[Key, Receipt], int]:
         if not fresh:
             return {}, 0
         for _ in range(MAX_TRIES):
@@ -101,6 +110,7 @@ class Intake:
             decided = self._decide(fresh, overlay)
             append = self._append_of(fresh, decided, overlay)
             rows = overlay.snapshots()
+            storing()
             try:
                 head = self._recorder.append(append, self._codec.stored, lambda cursor: write_snapshots(cursor, rows))  # noqa: B023
             except StreamsMoved as moved:

@@ -65,8 +65,7 @@ class IntakeService:
                 return 0
             work = partial(self._intake.process, [_incoming(item) for item in taken])
         try:
-            await self._read_ahead()
-            answered = await self._until_done(partial(asyncio.to_thread, work), taken)
+            answered = await self._answer(work, taken)
             await self._told()
             self._telling = asyncio.create_task(self._until_done(partial(self._tell, answered, taken), taken))
             if self._ahead is None:
@@ -91,8 +90,28 @@ class IntakeService:
             telling, self._telling = self._telling, None
             await telling
 
-    async def _read_ahead(self) -> None:
-        """With a backlog, read the next batch while PostgreSQL works on this one."""
+    async def _answer(self, work: Callable[[Callable[[], None]], Answered], taken: Sequence[Taken]) -> Answered:
+        """Answer a batch. With a backlog the next one is read while PostgreSQL stores this one.
+
+        Not before: it would only take the time of this one's decisions.
+        """
+        loop, storing = asyncio.get_running_loop(), asyncio.Event()
+
+        def begin_storing() -> None:
+            loop.call_soon_threadsafe(storing.set)
+
+        ahead = asyncio.create_task(self._read_ahead(storing))
+        try:
+            answered = await self._until_done(partial(asyncio.to_thread, work, begin_storing), taken)
+            storing.set()
+            await ahead
+        except BaseException:
+            ahead.cancel()
+            raise
+        return answered
+
+    async def _read_ahead(self, storing: asyncio.Event) -> None:
+        await storing.wait()
         if taken := await self._puller.take_full(self._batch):
             incoming = [_incoming(item) for item in taken]
             self._ahead = taken, asyncio.create_task(asyncio.to_thread(self._intake.read, incoming))

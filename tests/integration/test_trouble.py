@@ -22,6 +22,7 @@ from services.app import Host
 from services.bus import Bus, Message
 from services.cli.running import run
 from services.engines import EmbeddedEngines
+from services.intake.core import Answered
 from services.intake.service import BATCH, HEADERS, IntakeService
 from services.puller import Puller
 from services.settings import Settings
@@ -163,6 +164,35 @@ async def test_what_was_read_ahead_of_a_batch_that_failed_does_not_overtake_it(s
             await intake.step(10)
         assert intake.outcomes == {"accepted": len(documents)}
     assert [r["id"] for _, batch in await receipts(bus) for r in batch] == [d["id"] for d in documents]
+
+
+async def test_a_batch_that_could_not_be_told_comes_again(
+    store: Store, bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a backlog receipts are told during the next step; trouble there ends that step, and nothing is lost or doubled."""
+    desk = Desk.founded(store)
+    documents = [desk.sender.document(AssignTask(content=task()), stream(f"T-{number}")) for number in range(12)]
+    trouble: list[Exception] = [RuntimeError("cannot be told")]
+    publish = IntakeService._publish
+
+    async def once_not(service: IntakeService, answered: Answered) -> None:
+        if trouble:
+            raise trouble.pop()
+        await publish(service, answered)
+
+    monkeypatch.setattr(IntakeService, "_publish", once_not)
+    async with intake_of(store, bus, desk, batch=2) as intake:
+        await bus.publish_all([(bus.names.command(SOURCE, PROG), orjson.dumps(d), None) for d in documents])
+        assert await intake.step(10) == 2  # answered; its receipts follow
+        with pytest.raises(RuntimeError, match="cannot be told"):
+            await intake.step(10)
+        while intake.sequence < len(documents):
+            await intake.step(10)
+    told = [receipt for _, batch in await receipts(bus) for receipt in batch]
+    assert [receipt["id"] for receipt in told] == [document["id"] for document in documents]
+    assert {receipt["outcome"] for receipt in told} == {"accepted"}
+    stored = await asyncio.to_thread(store.recorder.receipts, [(SOURCE, document["id"]) for document in documents])
+    assert len(stored) == len(documents)
 
 
 @pytest.mark.parametrize("less", [0, 50, 100_000], ids=["largest", "headers do not fit", "fits"])
