@@ -24,7 +24,7 @@ from tests.benchmarks.figures import Figure
 from tests.benchmarks.ingest import connected
 from tests.benchmarks.mix import Mix
 from tests.benchmarks.running import Http, at_rest, events_begin_at, quiet, sauro
-from tests.benchmarks.waiting import fill
+from tests.benchmarks.waiting import fill_by_batches
 from tests.benchmarks.world import World, world
 
 LONGEST_LAG = 1.0
@@ -96,7 +96,7 @@ class Climb:
                 return False
             end = min(len(messages), int(now * rate) + 1)
             if end > start:
-                lag.sent(await fill(self.bus, messages[start:end]))
+                lag.sent(await fill_by_batches(self.bus, messages[start:end]))
                 start = end
             await asyncio.sleep(TICK)
         await asyncio.sleep(LONGEST_LAG)  # what was sent last must get through in time too
