@@ -23,7 +23,7 @@ SILENCE = 3.5
 """After so many seconds without a word PostgreSQL gives an instance's lease to another; a word is said every second."""
 AGAIN = 5.0
 """Seconds after which a task that has not ended is cancelled again."""
-FEW, A_MOMENT, GATHERING = 32, 0.001, 0.1
+FEW, A_MOMENT, GATHERING = 64, 0.001, 0.1
 BACK_OFF, STEADY = 0.2, 10.0
 """The first pause before beginning anew; who worked for longer than STEADY seconds begins at it again."""
 
