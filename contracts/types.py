@@ -15,7 +15,6 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BeforeValidator,
-    ConfigDict,
     Field,
     StringConstraints,
     TypeAdapter,
@@ -115,8 +114,6 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 @value
 class TextRef:
     """Where an erasable text lies and its salted SHA-256; the words are stored beside the log and can be erased."""
-
-    model_config = ConfigDict(title="TextRef")
 
     ref: Annotated[str, StringConstraints(pattern=r"^[0-9a-f-]{36}$")]
     digest: Sha256

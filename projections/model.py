@@ -22,7 +22,7 @@ from contracts.base import Event
 from domain.kernel import Recorded
 
 Key = tuple[Any, ...]
-_FORM = 2
+_FORM = 3
 """Of what stands beside a model's own columns."""
 
 _SQL_TYPES: dict[Any, str] = {
@@ -44,6 +44,11 @@ class Column:
     name: str
     sql_type: str
     nullable: bool
+
+    @property
+    def declared(self) -> str:
+        """Its type in a table. Texts are compared byte by byte: rows come in one order whatever language the database speaks."""
+        return f'{self.sql_type} COLLATE "C"' if self.sql_type == "text" else self.sql_type
 
 
 def _column(name: str, hint: Any) -> Column:

@@ -32,7 +32,7 @@ def create_bare_tables(cursor: Cursor[Any], schema: str, model: ReadModel) -> No
     """Make a model's tables with the primary key as the only index: what a build fills."""
     columns = SQL(", ").join(
         SQL("{} {}{}").format(
-            Identifier(column.name), SQL(column.sql_type), SQL("" if column.nullable else " NOT NULL")
+            Identifier(column.name), SQL(column.declared), SQL("" if column.nullable else " NOT NULL")
         )
         for column in model.columns
     )

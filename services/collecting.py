@@ -18,13 +18,14 @@ def collect_seldom() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(ALLOCATIONS, 20, 50)
+    _batches.looked_through()
 
 
 class _Batches:
     """Counts the batches at work; of several threads they may overlap, and the collector comes back with the last one's end.
 
     What a batch leaves behind, states and rows, is kept out of later collections. Cycles among it would never be freed; so all
-    is looked through whenever memory has doubled.
+    is looked through whenever memory, counted in blocks, has doubled from what it was at its least since the last time.
     """
 
     def __init__(self) -> None:
@@ -39,12 +40,18 @@ class _Batches:
         with self._gate:
             self._count -= 1
             if not self._count:
-                if sys.getallocatedblocks() > self._most:
+                blocks = sys.getallocatedblocks()
+                if blocks > self._most:
                     gc.unfreeze()
                     gc.collect()
-                    self._most = 2 * sys.getallocatedblocks()
+                    self.looked_through()
+                self._most = min(self._most, 2 * blocks)
                 gc.freeze()
                 gc.enable()
+
+    def looked_through(self) -> None:
+        """All there is has just been looked through."""
+        self._most = 2 * sys.getallocatedblocks()
 
 
 _batches = _Batches()

@@ -23,7 +23,8 @@ SILENCE = 3.5
 """After so many seconds without a word PostgreSQL gives an instance's lease to another; a word is said every second."""
 AGAIN = 5.0
 """Seconds after which a task that has not ended is cancelled again."""
-FEW, A_MOMENT, GATHERING = 64, 0.001, 0.1
+FEW, GATHERING = 64, 0.1
+"""For each message beyond so many a service lets others gather for a millisecond; for so many seconds at most."""
 BACK_OFF, STEADY = 0.2, 10.0
 """The first pause before beginning anew; who worked for longer than STEADY seconds begins at it again."""
 
@@ -147,13 +148,12 @@ Idle = Callable[[], Awaitable[None]]
 
 
 def gathering(few: int, full: int) -> float:
-    """How long to wait, in seconds, for more to gather where a batch held so `few`; `full` is what is taken at once.
+    """How long to wait, in seconds, for more to gather where so `few` are; `full` is what is taken at once.
 
-    A batch costs milliseconds however few it holds. Below a thousand messages a second there is no wait worth the name: it
-    shrinks from batch to batch. Above, it grows to a tenth of a second, and leaves the processors to who is behind. Who finds
-    full batches is behind and does not wait.
+    A batch costs milliseconds however few it holds. Below a thousand messages a second the wait shrinks from batch to batch to
+    none. Above, it grows, and leaves the processors to who is behind. Who finds full batches is behind and does not wait.
     """
-    return 0.0 if few >= full else min(max(few - FEW, 0) * A_MOMENT, GATHERING)
+    return 0.0 if few >= full else min(max(few - FEW, 0) / 1000, GATHERING)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from services.bus import Bus
 EXPIRES = 5.0
 ACK_WAIT = 30.0
 AHEAD = 2048
-"""Messages asked for ahead; at most three times as many are on their way, handed over, and not acknowledged."""
+"""Messages asked for ahead. Those on their way, those that wait here and those handed over are three times as many at most."""
 MOST_BYTES = 16 * 1024 * 1024
 """What a request may bring, however many messages it asks for."""
 
@@ -50,7 +50,7 @@ class Puller:
         self._bus, self._stream, self._durable, self._filters = bus, stream, durable, filters
         self._ahead = ahead
         self._arrived: deque[Taken] = deque()
-        self._wake = asyncio.Event()
+        self._wake, self._enough, self._wanted = asyncio.Event(), asyncio.Event(), 0
         self._subscription: Subscription | None = None
         self._outstanding = self._delivered = self._reconnects = 0
         self._gap = False
@@ -117,6 +117,8 @@ class Puller:
             if not self._gap:
                 self._arrived.append(Taken(message, sequence))
         self._wake.set()
+        if len(self._arrived) >= self._wanted:
+            self._enough.set()
 
     async def _ask(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -155,6 +157,16 @@ class Puller:
     def arrived(self) -> int:
         """How many messages wait here to be taken."""
         return len(self._arrived)
+
+    async def gather(self, number: int, longest: float) -> None:
+        """Let messages arrive until so many wait here, or for so many seconds."""
+        if longest <= 0 or len(self._arrived) >= number:
+            return
+        self._wanted = number
+        self._enough.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(longest):
+                await self._enough.wait()
 
     def begin_anew(self) -> None:
         """What was handed over will not be acknowledged: the next `take` begins after what was."""

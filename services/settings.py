@@ -8,6 +8,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from services.partition import Partition
 
+KEPT = 120_000
+"""A storm of 50,000 limits leaves as many assignments in memory, and as many warnings that ask for them again."""
+
 
 class MissingEngines(Exception):
     """Neither addresses nor embedded engines were given."""
@@ -31,6 +34,9 @@ class Settings(BaseSettings):
         1, description="copies of each JetStream stream; 3 in production"
     )
     batch: Annotated[int, Field(ge=1, le=2000)] = Field(1024, description="most commands in one intake transaction")
+    states: Annotated[int, Field(ge=1000)] = Field(
+        KEPT, description="states of subjects intake keeps in memory, of 2 to 4 kB each"
+    )
     partition: Annotated[Partition, NoDecode, BeforeValidator(Partition.parse)] = Field(
         Partition(), description="share of the commands an intake instance takes, as k/n; 1/1 takes all"
     )

@@ -21,6 +21,7 @@ from services.puller import Puller
 from services.relay.core import BATCH as RELAYED
 from services.relay.core import Relay
 from services.senders import send
+from services.settings import KEPT
 from services.store import Store
 from services.timekeeper.core import Timekeeper
 from services.warning.core import Warnings
@@ -29,10 +30,10 @@ from services.warning.reactions import HEARD, NOTICED
 PATIENCE = 30.0
 
 
-def intake_for(store: Store, clock: Clock, salts: Salts | None = None) -> Intake:
-    """Intake over a store."""
+def intake_for(store: Store, clock: Clock, salts: Salts | None = None, states: int = KEPT) -> Intake:
+    """Intake over a store, with so many states in memory at most."""
     reader = CommandReader(store.registry.contracts, salts=salts)
-    return Intake(store.recorder, store.codec, Folder(store.registry.deciders), reader, clock)
+    return Intake(store.recorder, store.codec, Folder(store.registry.deciders), reader, clock, states)
 
 
 def command_puller(bus: Bus) -> Puller:
@@ -148,7 +149,7 @@ class Spine:
 
     async def stop(self) -> None:
         """Leave the consumers as they are; what is not acknowledged comes again."""
-        await self._commands.stop()
+        await self.intake.stop()
         await self._events.stop()
 
 

@@ -32,7 +32,8 @@ _RECEIPTS = (
     "SELECT r.* FROM unnest(%s::text[], %s::text[]) AS k(source, ids) CROSS JOIN LATERAL"
     " (SELECT * FROM log.receipts WHERE source = k.source AND command_id = ANY(string_to_array(k.ids, ' '))) r"
 )
-"""By sender, its ids in one text (an id has no space): looked up together, neighbours in the index cost next to nothing."""
+"""By sender, its ids in one text (an id has no space): looked up together; from PostgreSQL 17 on, neighbours in the index
+cost next to nothing."""
 _OUTCOMES: tuple[Outcome, ...] = ("accepted", "rejected", "unreadable")
 
 

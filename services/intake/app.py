@@ -9,23 +9,24 @@ from services.intake.service import IntakeService
 from services.spine import intake_for
 
 NAME = "intake"
+AT_MOST = 0.03
+"""Seconds intake lets commands gather at most, where hundreds came while a batch was at work: somebody waits for the receipts."""
 
 
 async def begin(runtime: Runtime) -> Work:
     """Intake at work on its share of stream COMMANDS."""
     puller = await puller_for(runtime.bus, runtime.settings.partition)
-    intake = intake_for(runtime.store, runtime.clock)
+    intake = intake_for(runtime.store, runtime.clock, states=runtime.settings.states)
     full = runtime.settings.batch
     service = IntakeService(intake, runtime.bus, puller, full)
 
     async def step() -> int:
-        return await service.step(wait=1.0)
+        did = await service.step(wait=1.0)
+        if not service.behind:
+            await puller.gather(full, min(gathering(puller.arrived, full), AT_MOST))
+        return did
 
     async def idle() -> None:
         await look_after(runtime.bus, runtime.settings.partition, puller)
 
-    def pause(did: int) -> float:
-        # What came meanwhile says whether there is more to come: a sender who waits for its receipts sends nothing until then.
-        return gathering(puller.arrived, full) if did < full else 0.0
-
-    return Work(step, idle, lambda: service.sequence, service.stop, pause)
+    return Work(step, idle, lambda: service.sequence, service.stop)

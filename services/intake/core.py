@@ -20,6 +20,7 @@ from services.eventlog.snapshots import write_snapshots
 from services.intake.deciding import Decided, decide_one, missing_streams, surely_read
 from services.intake.reading import CommandReader, Incoming, Readable, Unreadable
 from services.intake.states import Folder, Overlay, StateCache
+from services.settings import KEPT
 
 MAX_TRIES = 32
 SCOUTS = 3
@@ -58,14 +59,20 @@ class Intake:
     """The only writer of the log."""
 
     def __init__(
-        self, recorder: LogRecorder, codec: EventCodec, folder: Folder, reader: CommandReader, clock: Clock
+        self,
+        recorder: LogRecorder,
+        codec: EventCodec,
+        folder: Folder,
+        reader: CommandReader,
+        clock: Clock,
+        states: int = KEPT,
     ) -> None:
         self._recorder, self._codec, self._folder = recorder, codec, folder
         self._reader, self._clock = reader, clock
-        self._cache = StateCache(recorder, codec, folder)
+        self._cache = StateCache(recorder, codec, folder, states)
         self._last: datetime | None = None
 
-    def process(self, batch: Sequence[Incoming], storing: Callable[[], None] = _nothing) -> Answered:
+    def process(self, batch: Sequence[Incoming], storing: Callable[[], object] = _nothing) -> Answered:
         """Answer a batch; raises on transient trouble with nothing stored."""
         return self.answer(self.read(batch), storing)
 
@@ -74,7 +81,7 @@ class Intake:
         with no_collector():
             return [(incoming, self._reader.read(incoming)) for incoming in batch]
 
-    def answer(self, batch: Batch, storing: Callable[[], None] = _nothing) -> Answered:
+    def answer(self, batch: Batch, storing: Callable[[], object] = _nothing) -> Answered:
         """Answer a batch as read; raises on transient trouble with nothing stored.
 
         `storing` is called when all is decided: what is left is PostgreSQL's work more than ours.
@@ -82,7 +89,7 @@ class Intake:
         with no_collector():
             return self._answered(batch, storing)
 
-    def _answered(self, batch: Batch, storing: Callable[[], None]) -> Answered:
+    def _answered(self, batch: Batch, storing: Callable[[], object]) -> Answered:
         dead = [DeadLetter(incoming, found.refusal) for incoming, found in batch if isinstance(found, Unreadable)]
         keyed = [(key, found) for _, found in batch if (key := _key(found)) is not None]
         known = self._recorder.receipts([key for key, _ in keyed])
@@ -98,7 +105,7 @@ class Intake:
         return self._told(keyed, known, first, fresh, dead, events)
 
     def _store(
-        self, fresh: dict[Key, Readable | Unreadable], storing: Callable[[], None]
+        self, fresh: dict[Key, Readable | Unreadable], storing: Callable[[], object]
     ) -> tuple[dict[Key, Receipt], int]:
         if not fresh:
             return {}, 0

@@ -17,9 +17,10 @@ from eventsourcing.persistence import IntegrityError, InterfaceError, Operationa
 from nats.errors import Error as NatsError
 
 from contracts.receipts import Receipt
-from services.bus import PATIENCE, Bus, Message
+from services.bus import Bus, Message
 from services.eventlog.codec import instant_text
 from services.eventlog.recorder import TRANSIENT
+from services.hosting import end
 from services.intake.core import Answered, Batch, DeadLetter, Intake, TooMuchContention
 from services.intake.reading import Incoming
 from services.puller import ACK_WAIT, Puller, Taken
@@ -40,6 +41,8 @@ PASSING = (
 tried again. Anything else ends this instance with its error on record, and the next one begins at the same batch."""
 
 BATCH = 1024
+SOON = 2.0
+"""Seconds in which receipts can be told when a step has failed or the service ends."""
 HEADERS = 4096
 """Room left for a message's headers, in bytes."""
 
@@ -56,61 +59,64 @@ class IntakeService:
 
     async def step(self, wait: float = 0.0) -> int:
         """Handle one batch; returns how many messages it held. With a backlog, its receipts follow during the next step."""
-        if self._ahead is not None:
-            (taken, reading), self._ahead = self._ahead, None
-            work = partial(self._intake.answer, await reading)
-        else:
-            taken = await self._puller.take(self._batch, wait)
-            if not taken:
-                return 0
-            work = partial(self._intake.process, [_incoming(item) for item in taken])
+        storing = asyncio.Event()
+        ahead: asyncio.Task[None] | None = None
         try:
-            answered = await self._answer(work, taken)
+            if self._ahead is not None:
+                (taken, reading), self._ahead = self._ahead, None
+                work = partial(self._intake.answer, await reading)
+            else:
+                taken = await self._puller.take(self._batch, wait)
+                if not taken:
+                    return 0
+                work = partial(self._intake.process, [_incoming(item) for item in taken])
+            ahead = asyncio.create_task(self._read_ahead(storing))
+            begin_storing = partial(asyncio.get_running_loop().call_soon_threadsafe, storing.set)
+            answered = await self._until_done(partial(asyncio.to_thread, work, begin_storing), taken)
+            storing.set()
             await self._told()
             self._telling = asyncio.create_task(self._until_done(partial(self._tell, answered, taken), taken))
+            await ahead
             if self._ahead is None:
                 await self._told()
         except BaseException:
-            self._ahead = None  # nothing behind this batch may come before it
-            self._puller.begin_anew()
+            await self._leave_off(ahead)
+            self._puller.begin_anew()  # nothing behind this batch may come before it
             raise
         self.sequence = taken[-1].sequence
         return len(taken)
 
+    @property
+    def behind(self) -> bool:
+        """Whether a whole batch waits already."""
+        return self._ahead is not None
+
     async def stop(self) -> None:
         """Take no more, and tell what is answered, if that can be done soon; otherwise it is told when it comes again."""
-        if self._telling is not None:
-            await asyncio.wait((self._telling,), timeout=PATIENCE)
-            self._telling.cancel()
+        await self._leave_off()
         await self._puller.stop()
 
     async def _told(self) -> None:
         """Wait until all that is answered is told."""
-        if self._telling is not None:
-            telling, self._telling = self._telling, None
-            await telling
-
-    async def _answer(self, work: Callable[[Callable[[], None]], Answered], taken: Sequence[Taken]) -> Answered:
-        """Answer a batch. With a backlog the next one is read while PostgreSQL stores this one.
-
-        Not before: it would only take the time of this one's decisions.
-        """
-        loop, storing = asyncio.get_running_loop(), asyncio.Event()
-
-        def begin_storing() -> None:
-            loop.call_soon_threadsafe(storing.set)
-
-        ahead = asyncio.create_task(self._read_ahead(storing))
+        if (telling := self._telling) is None:
+            return
         try:
-            answered = await self._until_done(partial(asyncio.to_thread, work, begin_storing), taken)
-            storing.set()
-            await ahead
-        except BaseException:
-            ahead.cancel()
-            raise
-        return answered
+            await asyncio.shield(telling)
+        finally:
+            if telling.done():
+                self._telling = None
+
+    async def _leave_off(self, ahead: asyncio.Task[None] | None = None) -> None:
+        """End what is under way beside a step, so that nothing of it meets a consumer begun anew."""
+        if ahead is not None:
+            await end((ahead,))
+        if self._telling is not None:
+            await asyncio.wait((self._telling,), timeout=SOON)
+            await end((self._telling,))
+        self._ahead = self._telling = None
 
     async def _read_ahead(self, storing: asyncio.Event) -> None:
+        """With a backlog, read the next batch while PostgreSQL stores this one: earlier it would take time from its decisions."""
         await storing.wait()
         if taken := await self._puller.take_full(self._batch):
             incoming = [_incoming(item) for item in taken]

@@ -15,8 +15,6 @@ from services.eventlog.recorder import LogRecorder
 from services.eventlog.snapshots import SnapshotRow, select_snapshots
 
 SNAPSHOT_EVERY = 50
-KEPT = 120_000
-"""States of 2 to 4 kB: a storm of 50,000 limits leaves as many assignments, and as many warnings that ask for them again."""
 
 
 class Loaded(NamedTuple):
@@ -62,7 +60,7 @@ class Folder:
 class StateCache:
     """States of recently used streams. `position` is the log position up to which nobody else has appended unseen."""
 
-    def __init__(self, recorder: LogRecorder, codec: EventCodec, folder: Folder, capacity: int = KEPT) -> None:
+    def __init__(self, recorder: LogRecorder, codec: EventCodec, folder: Folder, capacity: int) -> None:
         self._recorder, self._codec, self._folder, self._capacity = recorder, codec, folder, capacity
         self._states: OrderedDict[str, Loaded] = OrderedDict()
         self.position = 0

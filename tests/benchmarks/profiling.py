@@ -1,7 +1,8 @@
 """`PROFILE=1`: where the time of a command goes, measured around the real functions; the services hold no timers.
 
-Times are exclusive: what a stage calls of another stage counts there. The wrappers themselves cost about half a microsecond a
-call, so figures of a profiled run are for proportions.
+Times are exclusive within a thread: what a stage calls of another stage counts there. Stages of several threads overlap, so they
+add up to more than the wall clock. The wrappers themselves cost about half a microsecond a call: figures of a profiled run are
+for proportions.
 """
 
 import functools
@@ -126,7 +127,7 @@ def watching(stages: Stages, *, on: bool) -> Iterator[Stopwatch]:
 
 
 def show_stages(title: str, watch: Stopwatch, items: int, wall: float, what: str, file: TextIO | None = None) -> None:
-    """Microseconds an item by stage; the rest is what no stage covers (waiting, threads, the loop)."""
+    """Microseconds an item by stage; the rest is what no stage covers, or less than nothing where they overlap."""
     table = Table("stage", f"µs a {what}", "share", "calls", title=title)
     for stage, spent in watch.seconds.items():
         table.add_row(

@@ -79,6 +79,22 @@ def test_an_unknown_field_is_refused_by_name(known: MessageType[Any]) -> None:
         assert (found.refusal.rule, found.refusal.field) == ("extra_forbidden", field)
 
 
+def test_a_part_of_a_message_is_refused_as_the_message_is() -> None:
+    """Parts are dataclasses, messages are models; a sender sees one name for one rule."""
+    known = next(known for known in COMMANDS if known.type == "sauro.assignment.AssignTask.v1")
+    valid = command(known)
+    content = valid["data"]["content"]
+    for part, field, rule in (
+        (content | {"surplus": 1}, "data.content.surplus", "extra_forbidden"),
+        (content | {"due": content["due"] | {"surplus": 1}}, "data.content.due.surplus", "extra_forbidden"),
+        (content | {"due": 5}, "data.content.due", "model_type"),
+        (5, "data.content", "model_type"),
+    ):
+        document = valid | {"data": valid["data"] | {"content": part}}
+        found = refused(json.dumps(document).encode(), programme=valid["programme"])
+        assert (found.refusal.rule, found.refusal.field) == (rule, field)
+
+
 def test_every_class_of_bad_input_occurs() -> None:
     counted = Counter(mutation.kind for known in COMMANDS for mutation in mutations(known))
     assert set(counted) == set(CLASSES)

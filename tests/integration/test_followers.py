@@ -86,6 +86,20 @@ def test_incremental_equals_rebuild(store: Store) -> None:
     assert counts["department_scorecard"] > 0
 
 
+def test_texts_stand_in_one_order_whatever_language_the_database_speaks(store: Store) -> None:
+    """R-355: limits of one instant fire in the order of their streams, so that order must not depend on a collation."""
+    project(store, Desk.founded(store).clock)
+    with store.recorder.reading() as cursor:
+        found = cursor.execute(
+            "SELECT c.relname, a.attname, l.collname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid"
+            " JOIN pg_collation l ON l.oid = a.attcollation WHERE c.relkind = 'r' AND c.relnamespace = 'read'::regnamespace"
+        ).fetchall()
+    tables = {name for model in store.registry.read_models for name, _ in model.tables}
+    texts = [row for row in found if row["relname"] in tables]
+    assert {row["relname"] for row in texts} == tables
+    assert {row["collname"] for row in texts} == {"C"}
+
+
 def test_a_rebuild_compares_at_the_live_position(store: Store) -> None:
     """The log is ahead of the projector: the second build goes only as far as the live one."""
     desk = Desk.founded(store)

@@ -330,7 +330,7 @@ def test_rows_in_memory_are_forgotten_after_another_projector_took_over(store: S
 
 
 def test_a_large_batch_is_written_as_a_small_one(store: Store) -> None:
-    """By COPY and by arrays, one event at a time and all at once: the same rows."""
+    """By COPY and by JSON, one event at a time and all at once: the same rows."""
     desk = Desk.founded(store)
     codes = [f"T-{number:03}" for number in range(2 * COPY_FROM)]
     projector = project(store, desk.clock)

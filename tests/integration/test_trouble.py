@@ -22,6 +22,7 @@ from services.app import Host
 from services.bus import Bus, Message
 from services.cli.running import run
 from services.engines import EmbeddedEngines
+from services.intake import service
 from services.intake.core import Answered
 from services.intake.service import BATCH, HEADERS, IntakeService
 from services.puller import Puller
@@ -144,8 +145,9 @@ async def test_somebody_else_taking_from_the_consumer_loses_nothing(bus: Bus) ->
 async def intake_of(store: Store, bus: Bus, desk: Desk, batch: int = BATCH) -> AsyncIterator[IntakeService]:
     puller = command_puller(bus)
     await puller.start()
-    yield IntakeService(intake_for(store, desk.clock), bus, puller, batch)
-    await puller.stop()
+    intake = IntakeService(intake_for(store, desk.clock), bus, puller, batch)
+    yield intake
+    await intake.stop()
 
 
 async def test_what_was_read_ahead_of_a_batch_that_failed_does_not_overtake_it(store: Store, bus: Bus) -> None:
@@ -193,6 +195,31 @@ async def test_a_batch_that_could_not_be_told_comes_again(
     assert {receipt["outcome"] for receipt in told} == {"accepted"}
     stored = await asyncio.to_thread(store.recorder.receipts, [(SOURCE, document["id"]) for document in documents])
     assert len(stored) == len(documents)
+
+
+async def test_intake_ends_though_its_receipts_cannot_be_told(
+    store: Store, bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is answered and cannot be told stays unacknowledged; nothing of it goes on behind the next instance's back."""
+    desk = Desk.founded(store)
+    documents = [desk.sender.document(AssignTask(content=task()), stream(f"T-{number}")) for number in range(6)]
+    monkeypatch.setattr(service, "SOON", 0.1)
+
+    async def never(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    async with intake_of(store, bus, desk, batch=2) as intake:
+        await bus.publish_all([(bus.names.command(SOURCE, PROG), orjson.dumps(d), None) for d in documents])
+        with monkeypatch.context() as patched:
+            patched.setattr(IntakeService, "_publish", never)
+            assert await intake.step(10) == 2
+            async with asyncio.timeout(5):
+                await intake.stop()
+    assert (await bus.js.stream_info(bus.names.stream("RECEIPTS"))).state.messages == 0
+    async with intake_of(store, bus, desk) as another:
+        while another.sequence < len(documents):
+            await another.step(10)
+    assert [r["id"] for _, batch in await receipts(bus) for r in batch] == [d["id"] for d in documents]
 
 
 @pytest.mark.parametrize("less", [0, 50, 100_000], ids=["largest", "headers do not fit", "fits"])
