@@ -4,8 +4,8 @@ A report likes to mix what these keep apart: the plain completion rate stands be
 against the original and against the current limit, and what was carried over stays late in the phase it left (R-061, R-330).
 
 Rates, version 1. completion_rate = done / (assigned less cancelled). on_time_rate = done on time against the original limit
-/ everything that has come to its end or passed its limit (done, unfinished, overdue open): tasks without a
-limit or not yet due do not count (R-194).
+/ everything that has come to its end or passed its limit (done, unfinished, overdue open). Tasks done without a limit and tasks
+not yet due do not count (R-194); one closed unfinished counts, with or without a limit, since it came to its end undone.
 on_time_rate_current is the same against the current limit. In a phase, tasks carried out of it unfinished still count as
 assigned there, and as late if they were.
 """
