@@ -26,7 +26,7 @@ class AuditKeyMissing(Exception):
 class AuditSettings(BaseSettings):
     """How the audit signs, and where it copies to."""
 
-    model_config = SettingsConfigDict(env_prefix="SAURO_AUDIT_", env_file=None)
+    model_config = SettingsConfigDict(env_prefix="SAURO_AUDIT_", env_file=None, env_ignore_empty=True)
 
     key: Path | None = Field(None, description="file with the private key that signs checkpoints (mode 0600)")
     dir: Path | None = Field(None, description="folder of tiles and checkpoints that an outside body copies")
@@ -54,7 +54,7 @@ def prepare(data: Path) -> None:
 
     Through the environment, so that the processes of `sauro up --processes` find the same.
     """
-    if "SAURO_AUDIT_KEY" not in os.environ:
+    if not os.environ.get("SAURO_AUDIT_KEY"):
         key = data / KEY
         if not key.exists():
             Signer.generate(LOCAL).write(key)

@@ -38,7 +38,7 @@ def send(
     as_json: JsonOption = False,
 ) -> None:
     """Publish commands and print their receipts. Exits with 1 when one is not accepted."""
-    from services.cli.sending import Message, outcomes_table, send_and_wait
+    from services.cli.sending import Message, receipts_table, send_and_wait
 
     text = sys.stdin.read() if file == "-" else _read(Path(file))
     messages: list[Message] = []
@@ -51,7 +51,7 @@ def send(
     if as_json:
         typer.echo(json.dumps(list(receipts.values())))
     else:
-        outcomes_table(receipts)
+        receipts_table(receipts)
     if any(receipt["outcome"] != "accepted" for receipt in receipts.values()):
         raise typer.Exit(1)
 

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from services.app import Host
 
 log = structlog.get_logger("sauro.running")
-SERVICES = ("intake", "relay", "projector", "timekeeper", "warning", "audit", "api")
+AUDIT = "audit"
+SERVICES = ("intake", "relay", "projector", "timekeeper", "warning", AUDIT, "api")
 
 
 def _partition(text: str) -> Partition:
@@ -64,7 +65,10 @@ def up(
     ] = False,
     port: Annotated[int | None, typer.Option(help="Port of the HTTP API; a free one by default.")] = None,
 ) -> None:
-    """Run all services on embedded or configured engines with the system clock, until Ctrl-C."""
+    """Run all services on embedded or configured engines with the system clock, until Ctrl-C.
+
+    On configured engines the audit needs a key (SAURO_AUDIT_KEY); without one it is left out.
+    """
     settings = Settings()
     if data is not None:
         _require_folder(data)
@@ -72,11 +76,12 @@ def up(
         settings = settings.model_copy(update={"api_port": port})
     files = [file for file in (addresses, data / ADDRESSES if data else None) if file is not None]
     with engines(settings, data) as located:
+        services = _services()
         try:
             if processes:
-                _run_processes(located, files)
+                _run_processes(located, services, files)
             else:
-                asyncio.run(run(located, SERVICES, files))
+                asyncio.run(run(located, services, files))
         finally:
             for file in files:
                 file.unlink(missing_ok=True)
@@ -101,6 +106,8 @@ def serve(
         raise typer.BadParameter(
             f"only intake has partitions; start one '{service}', and another to stand by", param_hint="--partition"
         )
+    if service == AUDIT and (lacking := _lacking_key()):
+        raise CommandFailed(lacking)
     settings = Settings()
     if partition is not None:
         settings = settings.model_copy(update={"partition": partition})
@@ -116,6 +123,29 @@ def migrate(data: DataOption = None) -> None:
     assert settings.postgres is not None
     applied = apply(settings.postgres)
     typer.echo("\n".join(f"applied {name}" for name in applied) or "nothing to apply")
+
+
+def _services() -> tuple[str, ...]:
+    """All services; all but the audit where it has no key to sign with, and that is said."""
+    lacking = _lacking_key()
+    if lacking is None:
+        return SERVICES
+    log.warning("running without the service 'audit': nothing is signed", reason=lacking)
+    return tuple(service for service in SERVICES if service != AUDIT)
+
+
+def _lacking_key() -> str | None:
+    """What is said when no key is named; None when it can be used. Raises CommandFailed when the one named cannot."""
+    from services.audit.notes import NoteInvalid
+    from services.audit.settings import AuditKeyMissing, AuditSettings
+
+    try:
+        AuditSettings().signer()
+    except AuditKeyMissing as missing:
+        return str(missing)
+    except NoteInvalid as invalid:
+        raise CommandFailed(f"SAURO_AUDIT_KEY: {invalid}") from None
+    return None
 
 
 def _require_folder(folder: Path) -> None:
@@ -181,7 +211,7 @@ def write_addresses(file: Path, addresses: dict[str, str | None]) -> None:
     temporary.replace(file)
 
 
-def _run_processes(settings: Settings, files: Sequence[Path]) -> None:
+def _run_processes(settings: Settings, services: Sequence[str], files: Sequence[Path]) -> None:
     """One process a service; they end with this one, and this one ends when any of them does."""
     environment = os.environ | {
         "SAURO_POSTGRES": settings.postgres or "",
@@ -190,14 +220,14 @@ def _run_processes(settings: Settings, files: Sequence[Path]) -> None:
         "SAURO_API_HOST": settings.api_host,
     }
     with tempfile.TemporaryDirectory(prefix="sauro-") as folder:
-        ready = {service: Path(folder) / service for service in SERVICES}
+        ready = {service: Path(folder) / service for service in services}
         children = {
             service: subprocess.Popen(
                 [sys.executable, "-m", "services.cli.main", "serve", service, "--addresses", str(ready[service])],
                 env=environment,
                 start_new_session=True,
             )
-            for service in SERVICES
+            for service in services
         }
         stopping = _Stopping()
         try:

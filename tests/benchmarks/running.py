@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from services.audit.notes import Signer
 from services.bus import Bus
 from tests.benchmarks.bench import Installation
 
@@ -32,7 +33,10 @@ async def sauro(place: Installation | None, *arguments: str) -> AsyncIterator[di
         addresses = Path(folder) / "addresses"
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SAURO_")}
         if place is not None:
+            key = Path(folder) / "audit.key"
+            Signer.generate("bench.sauro").write(key)
             environment |= {
+                "SAURO_AUDIT_KEY": str(key),
                 "SAURO_POSTGRES": place.dsn,
                 "SAURO_NATS": place.nats,
                 "SAURO_SUBJECT_PREFIX": place.names.prefix,

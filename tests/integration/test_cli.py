@@ -1,15 +1,30 @@
-"""What the command line says to input that cannot work: one line naming the thing, the rule and the way out."""
+"""What the command line says of receipts, and to input that cannot work: one line naming the thing, the rule, the way out."""
 
-from collections.abc import Iterator
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
 from typer.testing import CliRunner
 
+from contracts.assignment import AcknowledgeAssignment, AssignTask
+from services.bus import Bus
 from services.cli.common import CommandFailed
 from services.cli.main import app
+from services.clock import SimulatedClock
+from services.engines import EmbeddedEngines
+from tests.integration.processes import Installation, installation
+from tests.integration.support import Sender, founding, receipts, stream, task
 
+Said = subprocess.CompletedProcess[str]
 RUNNER = CliRunner()
 
 
@@ -82,3 +97,84 @@ def test_a_programme_elsewhere_is_checked_with_the_shipped_roster_and_policy(tmp
     result = RUNNER.invoke(app, ["programme", "check", str(file)])
     assert result.exit_code == 1
     assert "mine.yaml:" in result.output
+
+
+@pytest.fixture
+def running(engines: EmbeddedEngines, dsn: str, bus: Bus) -> Iterator[Installation]:
+    """Intake as a process of its own."""
+    with installation(engines, dsn, bus.names.prefix, ("intake",)) as found:
+        yield found
+
+
+@pytest.fixture
+def sauro(engines: EmbeddedEngines, dsn: str, bus: Bus) -> Callable[..., Said]:
+    """The command as a person runs it on the test's engines."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("SAURO_")}
+    own |= {
+        "SAURO_POSTGRES": dsn,
+        "SAURO_NATS": engines.addresses.nats,
+        "SAURO_SUBJECT_PREFIX": bus.names.prefix,
+    }
+
+    def run(*arguments: str, text: str = "") -> Said:
+        command = [sys.executable, "-m", "services.cli.main", *arguments]
+        return subprocess.run(command, env=own, input=text, capture_output=True, text=True, timeout=90, check=False)
+
+    return run
+
+
+def listed(positions: list[int]) -> str:
+    return ", ".join(map(str, positions))
+
+
+async def test_r356_send_prints_every_receipt(running: Installation, sauro: Callable[..., Said], bus: Bus) -> None:
+    """Accepted, rejected, repeated; as JSON the same and all of them."""
+    clock = SimulatedClock(datetime.now(UTC))
+    sender = Sender(clock)
+    content = task(due=(clock.now() + timedelta(days=60)).date())
+    documents = [
+        *founding(sender),
+        *(sender.document(AssignTask(content=content), stream(f"T-{number:02}")) for number in range(60)),
+    ]
+    said = await asyncio.to_thread(sauro, "send", "-", text=json.dumps(documents))
+    lines = said.stdout.splitlines()
+    assert (said.returncode, lines[0]) == (0, f"{len(documents)} accepted")
+    assert lines[1].split() == ["command", "outcome", "receipt", "positions", "version"]
+    assert [line.split()[0] for line in lines[2:52]] == [document["id"] for document in documents[:50]]
+    assert lines[52:] == [f"and {len(documents) - 50} more; --json prints all {len(documents)}"]
+
+    accepted = sender.document(AcknowledgeAssignment(), stream("T-01"), "PBCXB-TP")
+    rejected = sender.document(AcknowledgeAssignment(), stream("T-02"), "QLVH-TP")
+    some = "\n".join(map(json.dumps, (accepted, rejected, documents[-1])))
+    said = await asyncio.to_thread(sauro, "send", "-", text=some)
+    answered: dict[str, Any] = {one["id"]: one for _, batch in await receipts(bus) for one in batch}
+    first, second, third = (answered[document["id"]] for document in (accepted, rejected, documents[-1]))
+    why = second["refusal"]
+    refused = f"{why['rule']}, {why['field']}: {why['message']}"
+    counts, _, *table = said.stdout.splitlines()
+    assert (said.returncode, counts) == (1, "1 accepted, 1 duplicate, 1 rejected")
+    assert [re.split(" {2,}", row.strip()) for row in table] == [
+        [first["id"], "accepted", str(first["receipt"]), listed(first["positions"]), str(first["version"])],
+        [second["id"], "rejected", str(second["receipt"]), "-", "-", refused],
+        [third["id"], "duplicate", str(third["receipt"]), listed(third["positions"]), str(third["version"])],
+    ]
+
+    said = await asyncio.to_thread(sauro, "send", "-", "--json", text=json.dumps(documents))
+    assert said.returncode == 0
+    assert [(one["id"], one["duplicate"]) for one in json.loads(said.stdout)] == [(d["id"], True) for d in documents]
+
+
+async def test_serve_audit_without_a_key_ends_and_says_how_to_make_one(sauro: Callable[..., Said]) -> None:
+    said = await asyncio.to_thread(sauro, "serve", "audit")
+    (line,) = said.stderr.splitlines()
+    assert said.returncode == 1
+    assert "sauro audit key new" in line
+    assert "SAURO_AUDIT_KEY" in line
+
+
+def test_serve_audit_ends_when_its_key_cannot_be_used(tmp_path: Path) -> None:
+    for name, said in (("none", "cannot be read"), ("open", "chmod 600")):
+        (tmp_path / "open").touch(mode=0o644)
+        result = RUNNER.invoke(app, ["serve", "audit"], env={"SAURO_AUDIT_KEY": str(tmp_path / name)})
+        assert isinstance(result.exception, CommandFailed)
+        assert said in str(result.exception)
