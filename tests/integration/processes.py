@@ -26,10 +26,12 @@ class Installation:
     prefix: str
     logs: Path | None = None
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    options: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def start(self, service: str, *options: str, name: str | None = None) -> None:
         """Start a service as `sauro serve` does, under a name of its own if it is one of several."""
         name = name or service
+        self.options[name] = options
         environment = os.environ | {
             "SAURO_POSTGRES": self.dsn,
             "SAURO_NATS": self.engines.addresses.nats,
@@ -47,9 +49,9 @@ class Installation:
         process.wait(10)
 
     def restart(self, service: str) -> None:
-        """kill -9 and start anew."""
+        """kill -9 and start anew, with the options it had."""
         self.kill(service)
-        self.start(service)
+        self.start(service, *self.options[service])
 
     def signal(self, name: str, number: signal.Signals) -> None:
         """Send a signal, such as SIGSTOP."""

@@ -8,8 +8,10 @@ import json
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import httpx
 import nats.errors
 import nats.js.errors
 import psycopg
@@ -47,6 +49,7 @@ PROGRAMME, ORGANISATION, SOURCE = "SKHCN-TD500", "SKHCN", "DMS-TEST"
 HEAD, DEPUTY = Actor(post="TP-TTKHCN", unit="TTKHCN"), Actor(post="PP-TTKHCN", unit="TTKHCN")
 DIRECTOR = Actor(post="GD", unit="BGD", authority="APPROVE-RESULT")
 TASKS, OVERDUE = 24, 6
+KILLED = (*SERVICES, "api")
 PATIENCE = 90.0
 
 
@@ -134,10 +137,13 @@ async def _until(what: str, bus: Bus, holds: Callable[[], bool], patience: float
             pytest.fail(f"gave up waiting until {what}: {await _standing(bus)}")
 
 
+CONSUMERS = (("EVENTS", "warning"), ("EVENTS", "warning-later"), ("COMMANDS", "intake"))
+
+
 async def _standing(bus: Bus) -> dict[str, Any]:
     """What still waits on NATS, for the failure's message."""
     found = {}
-    for stream, durable in (("EVENTS", "warning"), ("COMMANDS", "intake")):
+    for stream, durable in CONSUMERS:
         info = await bus.js.consumer_info(bus.names.stream(stream), bus.names.stream(durable))
         found[durable] = (info.num_pending, info.num_ack_pending, info.num_waiting)
     return found
@@ -146,7 +152,7 @@ async def _standing(bus: Bus) -> dict[str, Any]:
 async def _quiet(bus: Bus) -> bool:
     """Whether no message waits or is unacknowledged, and EVENTS has reached the log."""
     try:
-        for stream, durable in (("EVENTS", "warning"), ("COMMANDS", "intake")):
+        for stream, durable in CONSUMERS:
             info = await bus.js.consumer_info(bus.names.stream(stream), bus.names.stream(durable))
             if info.num_pending or info.num_ack_pending:
                 return False
@@ -176,7 +182,6 @@ _TIMES = {
     "acknowledged_at",
     "closed_at",
     "scheduled_at",
-    "delivered",
     "version",
 }
 
@@ -196,8 +201,17 @@ def _business(dsn: str) -> dict[str, list[dict[str, Any]]]:
         ("phase_scorecard", "programme, phase, unit"),
     ):
         rows = _ask(dsn, f"SELECT * FROM read.{model} ORDER BY {key}")
-        found[model] = [{name: value for name, value in row.items() if name not in _TIMES} for row in rows]
+        found[model] = [{name: value for name, value in _told(row).items() if name not in _TIMES} for row in rows]
     return found
+
+
+def _told(row: dict[str, Any]) -> dict[str, Any]:
+    """Of deliveries, who was told at which level: sequences follow the order of things, and for a warning that has closed
+    it depends on the moment whether its notices were acknowledged before.
+    """
+    if "delivered" not in row:
+        return row
+    return row | {"delivered": sorted((level, post) for level, post, _ in row["delivered"]) if row["open"] else None}
 
 
 def _differences(ours: dict[str, list[dict[str, Any]]], theirs: dict[str, list[dict[str, Any]]]) -> list[str]:
@@ -259,19 +273,36 @@ async def buses(durable: EmbeddedEngines) -> AsyncIterator[tuple[Bus, Bus]]:
         await bus.close()
 
 
-async def test_kills_and_restarts_change_nothing(durable: EmbeddedEngines, buses: tuple[Bus, Bus]) -> None:
+async def _served(addresses: Path) -> dict[str, Any]:
+    """What the API answers once it is up; each look is a request."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                address = json.loads(await asyncio.to_thread(addresses.read_text, "utf-8"))["api"]
+                async with httpx.AsyncClient(base_url=address) as client:
+                    answer = await client.get(f"/v1/programmes/{PROGRAMME}/departments")
+            except (OSError, ValueError, httpx.TransportError):
+                continue
+            if answer.is_success:
+                return dict(answer.json())
+
+
+async def test_kills_and_restarts_change_nothing(
+    durable: EmbeddedEngines, buses: tuple[Bus, Bus], tmp_path: Path
+) -> None:
     """Issue 2, section 8: faults at random moments; R-131, R-353, R-356."""
     disturbed, calm = _database(durable, "disturbed"), _database(durable, "calm")
     at = datetime.now(UTC).replace(microsecond=0)
     falls = at + timedelta(seconds=20)
     founding, work = imported(at, "skhcn-td500"), _work(at, falls)
     with installation(durable, disturbed, "KILL-") as running:
+        running.start("api", "--addresses", str(tmp_path / "addresses.json"))
         await _publish(buses[0], "PROGRAMME-IMPORT", founding)
         await _until("the programme is imported", buses[0], lambda: _have(disturbed, 200))
         await _under_fire(running, buses[0], work, random.Random(20260605))
         total = len(founding + work)
         await _until("all has settled", buses[0], lambda: _past(falls) and _settled(disturbed, total))
-        receipts = await _receipts(buses[0])
+        receipts, served = await _receipts(buses[0]), await _served(tmp_path / "addresses.json")
     await _undisturbed(calm, buses[1], founding, work)
 
     assert {id_: receipt["outcome"] for id_, receipt in receipts.items()} == dict.fromkeys(
@@ -283,7 +314,10 @@ async def test_kills_and_restarts_change_nothing(durable: EmbeddedEngines, buses
         " WHERE topic LIKE '%DeadlinePassed%' GROUP BY 1, 2",
     )
     assert [row for row in fired if row["count"] > 1] == []
-    if differences := _differences(_business(disturbed), _business(calm)):
+    assert (served["lag"], served["data"]["organisation"]["done"]) == (0, TASKS - OVERDUE)
+    ours, theirs = _business(disturbed), _business(calm)
+    assert sum(bool(row["delivered"]) for row in theirs["warnings"]) >= OVERDUE
+    if differences := _differences(ours, theirs):
         pytest.fail("\n".join(differences[:20]))
 
 
@@ -297,7 +331,7 @@ def _past(moment: datetime) -> bool:
 
 async def _under_fire(running: Installation, bus: Bus, work: list[Outgoing], chance: random.Random) -> None:
     """Publish in small pieces; between them kill each service in turn and restart both engines, in random order."""
-    blows: list[Callable[[], object]] = [lambda service=service: running.restart(service) for service in SERVICES]  # type: ignore[misc]
+    blows: list[Callable[[], object]] = [lambda service=service: running.restart(service) for service in KILLED]  # type: ignore[misc]
     blows += [running.engines.postgres.restart, running.engines.nats.restart]
     chance.shuffle(blows)
     pieces = [work[start : start + 12] for start in range(0, len(work), 12)]

@@ -20,8 +20,8 @@ from services.eventlog.migrations import migrate
 from services.eventlog.recorder import CHANNEL, Append, EncodedEvent, LogRecorder, ReceiptRow, StreamsMoved
 from services.projector.rebuild import rebuild
 from services.store import Store
-from tests.integration.support import Desk, another, clock_at, events, project, rows, stream
-from tests.unit.spec import ORG, text
+from tests.integration.support import SOURCE, Desk, another, clock_at, events, project, rows, stream
+from tests.unit.spec import ORG, PROG, local, text
 
 TABLES = ("events", "receipts")
 CHANGES = (
@@ -176,6 +176,55 @@ def test_an_event_has_one_form(store: Store) -> None:
         assert document["recordedtime"] == instant_text(row["recorded_at"])
         assert (document["subject"], document["streamversion"]) == (row["originator_id"], row["originator_version"])
         assert document["type"] == row["topic"]
+
+
+def test_r346_a_stored_event_carries_the_whole_envelope(store: Store) -> None:
+    """Who did what when, entered when, by which authority, in answer to what; and the policy that decided, if one did."""
+    desk = Desk.founded(store, clock_at("2026-06-01T09:00"))
+    (assigned,) = desk.assign("T-1")
+    desk.do(StartWork(), stream("T-1"), "PBCXB-TP")
+    desk.clock.move_to(local("2026-06-01T10:00:00.250001"))
+    receipt = desk.do(
+        ReportProgress(percent=40),
+        stream("T-1"),
+        "PBCXB-PP",
+        id_="QLVB-77",
+        at="2026-06-01T10:00",
+        authority="KY-NHAY",
+        actoronbehalf="PBCXB-TP",
+        correlationid="HO-SO-7",
+        causationid="CV-9",
+    )
+    documents = [orjson.loads(notification.state) for notification in store.recorder.select_notifications(0, 1000)]
+    reported = next(document for document in documents if document["commandid"] == "QLVB-77")
+    assert reported == {
+        "position": receipt.positions[0],
+        "recordedtime": "2026-06-01T03:00:00.250001Z",
+        "specversion": "1.0",
+        "id": str(UUID(reported["id"])),
+        "source": f"//sauro/{ORG}",
+        "type": "sauro.assignment.ProgressReported.v1",
+        "subject": stream("T-1"),
+        "time": "2026-06-01T03:00:00Z",
+        "datacontenttype": "application/json",
+        "organisation": ORG,
+        "programme": PROG,
+        "streamversion": receipt.version,
+        "actorpost": "PBCXB-PP",
+        "actorunit": "PBCXB",
+        "actoronbehalf": "PBCXB-TP",
+        "actorauthority": "KY-NHAY",
+        "sender": SOURCE,
+        "commandid": "QLVB-77",
+        "correlationid": "HO-SO-7",
+        "causationid": "CV-9",
+        "data": {"percent": 40, "judgement": "on_track", "late_entry": False},
+    }
+    assert len({document["id"] for document in documents}) == len(documents)
+    policies = {
+        d["type"].split(".")[2]: d.get("policyversion") for d in documents if d["position"] in assigned.positions
+    }
+    assert policies == {"TaskAssigned": None, "DeadlineScheduled": 1}
 
 
 def test_the_library_reads_the_log_as_its_own(store: Store) -> None:
