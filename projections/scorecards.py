@@ -46,7 +46,7 @@ _DUTY_FIGURES = """
     count(*) FILTER (WHERE kind IN ('mandatory_product', 'unit_plan', 'register') AND accepted) AS products_accepted,
     count(*) FILTER (WHERE kind = 'phase_milestone') AS milestones,
     count(*) FILTER (WHERE kind = 'phase_milestone' AND was_missed) AS milestones_missed,
-    count(*) FILTER (WHERE kind IN ('commitment', 'personal_plan')) AS commitments_owed,
+    count(*) FILTER (WHERE kind IN ('commitment', 'personal_plan') AND status <> 'waived') AS commitments_owed,
     count(*) FILTER (WHERE kind IN ('commitment', 'personal_plan') AND handed_in) AS commitments_signed"""
 
 _WARNING_FIGURES = """

@@ -93,7 +93,7 @@ def _of_duty(row: ObligationRow) -> dict[str, bool]:
         "products_accepted": product and accepted,
         "milestones": milestone,
         "milestones_missed": milestone and row.was_missed,
-        "commitments_owed": commitment,
+        "commitments_owed": commitment and not waived,
         "commitments_signed": commitment and in_,
         "obligations_owed": True,
         "obligations_met": in_ and not late,

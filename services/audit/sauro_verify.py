@@ -856,7 +856,8 @@ def _count_other(kind: str, duty: dict[str, Any], *, in_: bool, accepted: bool) 
         if duty.get("was_missed"):
             yield "milestones_missed"
     elif kind in ("commitment", "personal_plan"):
-        yield "commitments_owed"
+        if duty["status"] != "waived":
+            yield "commitments_owed"
         if in_:
             yield "commitments_signed"
 

@@ -331,7 +331,6 @@ async def test_r095_the_denominator_grows_with_who_joins_as_of_the_day_asked(joi
     assert await owed(joined) == await owed(joined, as_of="2026-06-10T07:59:59+07:00") + 1
 
 
-@pytest.mark.xfail(reason="commitments_owed counts what was waived, too: the rate never forgets who left")
 async def test_r095_the_denominator_shrinks_with_who_leaves(joined: Installation) -> None:
     before = await owed(joined)
     await joined.play("2026-06-15T08:00")
