@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from uuid import uuid4
 
 from services.bus import Bus
 from services.collecting import collect_seldom
@@ -11,7 +10,7 @@ from services.intake.service import IntakeService
 from services.spine import command_puller
 from tests.benchmarks.commands import Message
 
-ATOMIC, PIPELINED = 500, 2000
+PIPELINED = 2000
 
 
 async def fill(bus: Bus, messages: Sequence[Message]) -> int:
@@ -28,19 +27,9 @@ async def fill(bus: Bus, messages: Sequence[Message]) -> int:
 
 async def fill_by_batches(bus: Bus, messages: Sequence[Message]) -> int:
     """Publish in atomic batches (ADR-50), as bulk senders do, which leave two headers in each message; the last sequence."""
-    last = 0
-    for start in range(0, len(messages), ATOMIC):
-        part = messages[start : start + ATOMIC]
-        name = uuid4().hex
-        for number, (source, programme, data) in enumerate(part, 1):
-            headers = {"Nats-Batch-Id": name, "Nats-Batch-Sequence": str(number)}
-            subject = bus.names.command(source, programme)
-            if number < len(part):
-                await bus.client.publish(subject, data, headers=headers)
-            else:
-                headers["Nats-Batch-Commit"] = "1"
-                last = (await bus.js.publish(subject, data, headers=headers)).seq
-    return last
+    return (
+        await bus.publish_batch([(bus.names.command(sender, about), data, None) for sender, about, data in messages])
+    )[-1]
 
 
 class Worked:
