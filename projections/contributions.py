@@ -15,7 +15,7 @@ from psycopg import Cursor
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from projections.model import ReadModel, View
-from projections.past import Axis, Moment, read_at, read_now
+from projections.past import Axis, Moment, counted, read_at, read_now
 from projections.queries import Rows, fetch
 
 _MARK = "#"
@@ -96,7 +96,7 @@ def _shadow(
         names = (column.name for column in model.columns)
         return SQL(", ").join(marked if name == "programme" else Identifier(name) for name in names)
 
-    live, history, occurred = (Identifier(name) for name, _ in model.tables)
+    live, history, occurred, *_ = (Identifier(name) for name, _ in model.tables)
     query = SQL(versions).format(
         began=columns("+", "from_pos"),
         ended=columns("-", ended),
@@ -107,7 +107,10 @@ def _shadow(
         **{name: Literal(end) for name, end in ends.items()},
         wanted=SQL("true") if programme is None else SQL("programme = {}").format(Literal(programme)),
     )
-    return SQL("{} AS ({})").format(Identifier(model.name), query)
+    shadow = SQL("{} AS ({})").format(Identifier(model.name), query)
+    if not model.counted_by:
+        return shadow
+    return SQL("{}, {} AS ({})").format(shadow, Identifier(model.counts), counted(model))
 
 
 def _summed(view: View, rows: Rows) -> dict[tuple[Any, ...], dict[int, dict[str, int]]]:

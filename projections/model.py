@@ -6,6 +6,9 @@ Tables follow from the row type. A live row is updated in place; the version it 
 Rows stand on two axes: `from_pos`/`to_pos` say what was known, `from_at`/`to_at` what was true. Most events of a row come in
 the order in which they occurred, and one version serves both. Once one of them does not, that row's versions in the order of
 occurrence are kept in `<model>_occurred`, folded anew from its stream whenever it gets an event.
+
+A model that figures are counted from names the columns they depend on: `<model>_counts` then holds how many live rows have
+which values there, kept with the rows. So a figure costs the same however many rows it counts.
 """
 
 import types
@@ -15,14 +18,14 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
 from hashlib import sha256
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from contracts.base import Event
 from domain.kernel import Recorded
 
 Key = tuple[Any, ...]
-_FORM = 3
+_FORM = 4
 """Of what stands beside a model's own columns."""
 
 _SQL_TYPES: dict[Any, str] = {
@@ -66,7 +69,8 @@ class ReadModel:
 
     `keys(event)` names the rows an event touches, from the event alone; `apply(row, event)` gives the row after it: None
     before the first event of a key, None to remove the row. Both are pure. All events of a row are of one stream, and
-    `apply` takes those after its first in any order. `indexes` are column lists with an optional WHERE.
+    `apply` takes those after its first in any order. `indexes` are column lists with an optional WHERE. `counted_by` are the
+    columns, two at least, that figures over the rows depend on; each should have few values.
     """
 
     name: str
@@ -76,6 +80,7 @@ class ReadModel:
     keys: Callable[[Recorded[Any]], Iterable[Key]]
     apply: Callable[[Any | None, Recorded[Any]], Any | None]
     indexes: tuple[str, ...] = ()
+    counted_by: tuple[str, ...] = ()
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:
@@ -90,18 +95,34 @@ class ReadModel:
         return attrgetter(*(column.name for column in self.columns))
 
     @cached_property
+    def group_of(self) -> Callable[[Any], tuple[Any, ...]] | None:
+        """The values of a row that it is counted by; None when rows of this model are not counted."""
+        if not self.counted_by:
+            return None
+        if issubclass(self.row, tuple):
+            names = [column.name for column in self.columns]
+            return itemgetter(*map(names.index, self.counted_by))
+        return attrgetter(*self.counted_by)
+
+    @cached_property
     def json_columns(self) -> tuple[int, ...]:
         """Which columns hold lists, stored as jsonb."""
         return tuple(index for index, column in enumerate(self.columns) if column.sql_type == "jsonb")
 
     @cached_property
     def tables(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        """Its tables, each with the columns that name a row."""
+        """Its tables, each with the columns that name a row: live, history, occurred, and counts if it is counted."""
         return (
             (self.name, self.key),
             (f"{self.name}_history", (*self.key, "from_pos", "to_pos")),
             (f"{self.name}_occurred", (*self.key, "from_at")),
+            *([(self.counts, self.counted_by)] if self.counted_by else ()),
         )
+
+    @property
+    def counts(self) -> str:
+        """The relation that says how many rows (`n`) there are of each group: a table of the live ones, a view in the past."""
+        return f"{self.name}_counts"
 
     @cached_property
     def scope(self) -> str:
@@ -111,7 +132,8 @@ class ReadModel:
     @cached_property
     def fingerprint(self) -> str:
         """Changes when the table's shape does; a follower then builds the model anew."""
-        shape = [_FORM, self.key, [(c.name, c.sql_type, c.nullable) for c in self.columns], self.indexes]
+        columns = [(c.name, c.sql_type, c.nullable) for c in self.columns]
+        shape = [_FORM, self.key, columns, self.indexes, self.counted_by]
         return sha256(repr(shape).encode()).hexdigest()[:16]
 
     def handles_event(self, event: Recorded[Any]) -> bool:

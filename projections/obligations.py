@@ -13,6 +13,7 @@ from projections.model import ReadModel, by_stream, handling
 class ObligationRow(NamedTuple):
     """A duty as it stands. `missed`: its limit passed with nothing handed in. Verdicts are null until accepted.
 
+    `late`: what was handed in last counts from an instant at or after the original limit; `undated`: there is no limit yet.
     `limit_version` is that of the limit which may pass; None without one, and once it was met.
     """
 
@@ -46,6 +47,8 @@ class ObligationRow(NamedTuple):
     submitted_at: datetime | None
     decides_at: datetime | None
     late_entry: bool
+    late: bool
+    undated: bool
     nothing_to_report: bool
     channel: str | None
     accepted_at: datetime | None
@@ -93,6 +96,8 @@ def _declared(row: None, event: Recorded[c.ObligationDeclared]) -> ObligationRow
         submitted_at=None,
         decides_at=None,
         late_entry=False,
+        late=False,
+        undated=limit is None,
         nothing_to_report=False,
         channel=None,
         accepted_at=None,
@@ -195,7 +200,13 @@ _APPLY: dict[type[Any], Callable[[Any, Recorded[Any]], ObligationRow]] = {
 def apply(row: ObligationRow | None, event: Recorded[Any]) -> ObligationRow | None:
     """The row after an event of its stream."""
     after = _APPLY[type(event.data)](row, event)
-    return after._replace(version=event.version, occurred_at=event.occurred_at, recorded_at=event.recorded_at)
+    return after._replace(
+        late=after.decides_at is not None and after.original_due is not None and after.decides_at >= after.original_due,
+        undated=after.due is None,
+        version=event.version,
+        occurred_at=event.occurred_at,
+        recorded_at=event.recorded_at,
+    )
 
 
 MODEL = ReadModel(
@@ -209,6 +220,17 @@ MODEL = ReadModel(
         "(programme, unit, kind)",
         "(programme, phase) WHERE phase IS NOT NULL",
         "(due)",
-        "(programme, covers_kind) WHERE was_missed AND covers_kind IS NOT NULL",
+    ),
+    counted_by=(
+        "programme",
+        "phase",
+        "unit",
+        "kind",
+        "status",
+        "missed",
+        "was_missed",
+        "late",
+        "undated",
+        "covers_kind",
     ),
 )

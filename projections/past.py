@@ -73,12 +73,20 @@ def create_past(cursor: Cursor[Any], models: Sequence[ReadModel], views: Sequenc
     for axis, query, versions in axes:
         schema = past_schema(axis)
         create_views(cursor, schema, ((model.name, _past_of(model, query)) for model in models))
+        create_views(cursor, schema, ((model.counts, counted(model)) for model in models if model.counted_by))
         create_views(cursor, schema, ((f"{model.name}_versions", _past_of(model, versions)) for model in models))
         create_views(cursor, schema, ((view.name, SQL(view.query)) for view in views))
 
 
+def counted(model: ReadModel) -> Composed:
+    """What `<model>_counts` says of the rows that the model's name stands for."""
+    return SQL("SELECT {}, 1 AS n FROM {}").format(
+        SQL(", ").join(map(Identifier, model.counted_by)), Identifier(model.name)
+    )
+
+
 def _past_of(model: ReadModel, query: LiteralString) -> Composed:
-    live, history, occurred = (Identifier(name) for name, _ in model.tables)
+    live, history, occurred, *_ = (Identifier(name) for name, _ in model.tables)
     columns = SQL(", ").join(Identifier(column.name) for column in model.columns)
     return SQL(query).format(columns=columns, live=live, history=history, occurred=occurred)
 

@@ -1,5 +1,6 @@
 """Rows of read models while events are applied: loaded, folded, written back by set, kept in memory between batches."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -42,7 +43,7 @@ class Fold:
     """Rows of one model while a batch is applied: what they became, which changed, and the versions in between.
 
     `apart` names the stream of every touched row whose events did not come in the order in which they occurred, `left`
-    those of them that were in order until now.
+    those of them that were in order until now. `counts` says by how many each group of a counted model has grown.
     """
 
     model: ReadModel
@@ -51,6 +52,7 @@ class Fold:
     apart: dict[Key, str] = field(default_factory=dict)
     left: dict[Key, None] = field(default_factory=dict)
     closed: list[Closed] = field(default_factory=list)
+    counts: Counter[Key] = field(default_factory=Counter)
 
     def take(self, key: Key, event: Recorded[Any]) -> None:
         """Apply one event to one row. Raises CannotApply."""
@@ -73,7 +75,18 @@ class Fold:
             if known is not None and row is not None:
                 self.closed.append((row, known[1], known[2] if at else None, event.position, at))
             self.rows[key] = (after, event.position, at)
+            self._count(row, after)
         self.changed[key] = None
+
+    def _count(self, before: Any | None, after: Any | None) -> None:
+        if (group_of := self.model.group_of) is None:
+            return
+        left, entered = before and group_of(before), after and group_of(after)
+        if left != entered:
+            if left is not None:
+                self.counts[left] -= 1
+            if entered is not None:
+                self.counts[entered] += 1
 
     def _set_apart(self, key: Key, known: Version, event: Recorded[Any]) -> None:
         self.apart[key] = event.stream
@@ -135,6 +148,8 @@ class _Statements:
     stage: str
     copy_staged: str
     upsert_staged: str
+    count: str
+    drop_empty: str
 
 
 @lru_cache(maxsize=256)
@@ -143,7 +158,7 @@ def _statements(schema: str, model: ReadModel) -> _Statements:
     key_arrays = SQL(", ").join(SQL("%b::{}[]").format(SQL(types[name])) for name in model.key)
     key_names = SQL(", ").join(map(Identifier, model.key))
     live, history = Identifier(schema, model.name), Identifier(schema, f"{model.name}_history")
-    true = Identifier(schema, f"{model.name}_occurred")
+    true, counts = Identifier(schema, f"{model.name}_occurred"), Identifier(schema, model.counts)
     staged = Identifier("pg_temp", f"{model.name}_{model.fingerprint}")
     selected = SQL(", ").join(SQL("t.{}").format(Identifier(column.name)) for column in model.columns)
     names = [*types, *_SINCE]
@@ -181,6 +196,11 @@ def _statements(schema: str, model: ReadModel) -> _Statements:
         "stage": SQL("CREATE TEMP TABLE IF NOT EXISTS {0} (LIKE {1}); TRUNCATE {0}").format(staged, live),
         "copy_staged": SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(staged, columns),
         "upsert_staged": SQL("INSERT INTO {0} ({1}) SELECT {1} FROM {2} {3}").format(live, columns, staged, upsert),
+        "count": SQL(
+            "INSERT INTO {0} AS t ({1}, n) SELECT {1}, n FROM json_populate_recordset(NULL::{0}, %s)"
+            " ON CONFLICT ({1}) DO UPDATE SET n = t.n + excluded.n RETURNING n"
+        ).format(counts, _names(model.counted_by)),
+        "drop_empty": SQL("DELETE FROM {} WHERE n = 0").format(counts),
     }
     return _Statements(**{name: statement.as_string() for name, statement in composed.items()})
 
@@ -261,6 +281,7 @@ def write_fold(cursor: Cursor[Any], schema: str, fold: Fold) -> None:
     write_rows(cursor, schema, fold.model, live)
     delete_rows(cursor, schema, fold.model, left)
     write_closed(cursor, schema, fold.model, fold.closed)
+    write_counts(cursor, schema, fold)
 
 
 def write_rows(cursor: Cursor[Any], schema: str, model: ReadModel, rows: Sequence[Version]) -> None:
@@ -298,6 +319,17 @@ def write_closed(cursor: Cursor[Any], schema: str, model: ReadModel, closed: Seq
         cursor.execute(statements.close, (_as_json(model, closed, {**_SINCE, **_UNTIL}),), prepare=True)
         return
     _copy(cursor, statements.copy_closed, model, closed, {**_SINCE, **_UNTIL})
+
+
+def write_counts(cursor: Cursor[Any], schema: str, fold: Fold) -> None:
+    """Add what a fold counted to what was counted before, once; groups without rows go."""
+    statements, names = _statements(schema, fold.model), (*fold.model.counted_by, "n")
+    changes = [dict(zip(names, (*group, n), strict=True)) for group, n in fold.counts.items() if n]
+    fold.counts.clear()
+    if changes:
+        left = cursor.execute(statements.count, (orjson.dumps(changes).decode(),), prepare=True).fetchall()
+        if any(row["n"] == 0 for row in left):
+            cursor.execute(statements.drop_empty, prepare=True)
 
 
 def leave_order(cursor: Cursor[Any], schema: str, model: ReadModel, keys: Iterable[Key]) -> None:

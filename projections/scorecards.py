@@ -1,4 +1,7 @@
-"""Scorecards: queries over the rows of assignments, obligations and warnings, kept apart figure by figure.
+"""Scorecards: what the rows of assignments, obligations and warnings count to, kept apart figure by figure.
+
+Every figure is a sum over `<model>_counts`, so the same query serves the present, where these are tables of a few thousand
+groups, any past moment, and the share of a single event.
 
 A report likes to mix what these keep apart: the plain completion rate stands beside the true on-time rate, lateness is judged
 against the original and against the current limit, and what was carried over stays late in the phase it left (R-061, R-330).
@@ -10,74 +13,83 @@ on_time_rate_current is the same against the current limit. In a phase, tasks ca
 assigned there, and as late if they were.
 """
 
+from collections.abc import Mapping, Sequence
+
 from projections.model import View
 
 RATES_VERSION = 1
 
-_TASK_FIGURES = """
-    count(*) FILTER (WHERE status <> 'draft') AS assigned,
-    count(*) FILTER (WHERE status = 'draft') AS drafts,
-    count(*) FILTER (WHERE is_open) AS open,
-    count(*) FILTER (WHERE is_open AND health = 'at_risk') AS at_risk,
-    count(*) FILTER (WHERE is_open AND overdue) AS overdue_open,
-    count(*) FILTER (WHERE is_open AND covered) AS milestone_late,
-    count(*) FILTER (WHERE status = 'completed') AS done,
-    count(*) FILTER (WHERE status = 'completed' AND timeliness_original IN ('early', 'on_time')) AS done_on_time_original,
-    count(*) FILTER (WHERE status = 'completed' AND timeliness_current IN ('early', 'on_time')) AS done_on_time_current,
-    count(*) FILTER (WHERE status = 'completed' AND timeliness_original = 'late') AS done_late,
-    count(*) FILTER (WHERE status = 'completed' AND timeliness_original = 'undated') AS done_undated,
-    count(*) FILTER (WHERE was_overdue) AS ever_overdue,
-    count(*) FILTER (WHERE extensions > 0) AS extended,
-    count(*) FILTER (WHERE extended_after_limit) AS extended_after_limit,
-    count(*) FILTER (WHERE jsonb_array_length(left_phases) > 0) AS carried_over,
-    count(*) FILTER (WHERE status = 'suspended') AS suspended,
-    count(*) FILTER (WHERE status = 'cancelled') AS cancelled,
-    count(*) FILTER (WHERE status = 'closed_unfinished') AS unfinished"""
-
-_DUTY_FIGURES = """
-    count(*) FILTER (WHERE is_report) AS reports_owed,
-    count(*) FILTER (WHERE is_report AND handed_in AND NOT late) AS reports_on_time,
-    count(*) FILTER (WHERE is_report AND handed_in AND late) AS reports_late,
-    count(*) FILTER (WHERE is_report AND missed AND NOT handed_in) AS reports_missing,
-    count(*) FILTER (WHERE is_report AND due IS NULL) AS reports_undated,
-    count(*) FILTER (WHERE kind = 'explanation') AS explanations_owed,
-    count(*) FILTER (WHERE kind = 'explanation' AND NOT handed_in AND status <> 'waived') AS explanations_open,
-    count(*) FILTER (WHERE kind IN ('mandatory_product', 'unit_plan', 'register')) AS products_owed,
-    count(*) FILTER (WHERE kind IN ('mandatory_product', 'unit_plan', 'register') AND accepted) AS products_accepted,
-    count(*) FILTER (WHERE kind = 'phase_milestone') AS milestones,
-    count(*) FILTER (WHERE kind = 'phase_milestone' AND was_missed) AS milestones_missed,
-    count(*) FILTER (WHERE kind IN ('commitment', 'personal_plan') AND status <> 'waived') AS commitments_owed,
-    count(*) FILTER (WHERE kind IN ('commitment', 'personal_plan') AND handed_in) AS commitments_signed"""
-
-_WARNING_FIGURES = """
-    count(*) AS warnings_raised,
-    count(*) FILTER (WHERE open) AS warnings_open,
-    count(*) FILTER (WHERE open AND level = 0) AS warnings_open_level_0,
-    count(*) FILTER (WHERE open AND level = 1) AS warnings_open_level_1,
-    count(*) FILTER (WHERE open AND level = 2) AS warnings_open_level_2,
-    count(*) FILTER (WHERE open AND level = 3) AS warnings_open_level_3,
-    count(*) FILTER (WHERE open AND level >= 4) AS warnings_open_level_4"""
-
-_TASKS = (
-    "assigned drafts open at_risk overdue_open milestone_late done done_on_time_original done_on_time_current done_late"
-)
-_MORE = "done_undated ever_overdue extended extended_after_limit carried_over suspended cancelled unfinished"
-_DUTIES = (
-    "reports_owed reports_on_time reports_late reports_missing reports_undated explanations_owed explanations_open"
-    " products_owed products_accepted milestones milestones_missed commitments_owed commitments_signed"
-)
-_WARNS = (
-    "warnings_raised warnings_open warnings_open_level_0 warnings_open_level_1 warnings_open_level_2"
-    " warnings_open_level_3 warnings_open_level_4"
-)
-FIGURES = tuple(f"{_TASKS} {_MORE} {_DUTIES} {_WARNS}".split())
+_TASKS = {
+    "assigned": "status <> 'draft'",
+    "drafts": "status = 'draft'",
+    "open": "is_open",
+    "at_risk": "is_open AND health = 'at_risk'",
+    "overdue_open": "is_open AND overdue",
+    "milestone_late": "is_open AND covered",
+    "done": "status = 'completed'",
+    "done_on_time_original": "status = 'completed' AND timeliness_original IN ('early', 'on_time')",
+    "done_on_time_current": "status = 'completed' AND timeliness_current IN ('early', 'on_time')",
+    "done_late": "status = 'completed' AND timeliness_original = 'late'",
+    "done_undated": "status = 'completed' AND timeliness_original = 'undated'",
+    "ever_overdue": "was_overdue",
+    "extended": "extensions > 0",
+    "extended_after_limit": "extended_after_limit",
+    "carried_over": "jsonb_array_length(left_phases) > 0",
+    "suspended": "status = 'suspended'",
+    "cancelled": "status = 'cancelled'",
+    "unfinished": "status = 'closed_unfinished'",
+}
+_DUTIES = {
+    "reports_owed": "is_report",
+    "reports_on_time": "is_report AND handed_in AND NOT late",
+    "reports_late": "is_report AND handed_in AND late",
+    "reports_missing": "is_report AND missed AND NOT handed_in",
+    "reports_undated": "is_report AND undated",
+    "explanations_owed": "kind = 'explanation'",
+    "explanations_open": "kind = 'explanation' AND NOT handed_in AND status <> 'waived'",
+    "products_owed": "is_product",
+    "products_accepted": "is_product AND accepted",
+    "milestones": "kind = 'phase_milestone'",
+    "milestones_missed": "kind = 'phase_milestone' AND was_missed",
+    "commitments_owed": "is_commitment AND status <> 'waived'",
+    "commitments_signed": "is_commitment AND handed_in",
+}
+_WARNINGS = {
+    "warnings_raised": "true",
+    "warnings_open": "open",
+    "warnings_open_level_0": "open AND level = 0",
+    "warnings_open_level_1": "open AND level = 1",
+    "warnings_open_level_2": "open AND level = 2",
+    "warnings_open_level_3": "open AND level = 3",
+    "warnings_open_level_4": "open AND level >= 4",
+}
+_LEFT = {"carried_out": "true", "carried_out_overdue": "(left_phase ->> 1)::boolean"}
+FIGURES = (*_TASKS, *_DUTIES, *_WARNINGS)
 """All counted figures of a scorecard row, in order."""
 
-_OBLIGATION_FLAGS = """
-    o.*, o.kind IN ('report', 'ad_hoc_report') AS is_report,
-    o.status IN ('submitted', 'accepted', 'consolidated', 'forwarded') AS handed_in,
-    o.status IN ('accepted', 'consolidated', 'forwarded') AS accepted,
-    o.decides_at IS NOT NULL AND o.original_due IS NOT NULL AND o.decides_at >= o.original_due AS late"""
+# Open tasks are covered when a milestone for their kind has passed unmet (R-055): the few missed ones are gathered once.
+_TASK_GROUPS = """
+    SELECT a.*, status IN ('assigned', 'acknowledged', 'in_progress', 'under_review') AS is_open,
+           coalesce(m.whole OR a.unit = ANY(m.units), false) AS covered
+    FROM assignments_counts a LEFT JOIN (
+        SELECT programme, covers_kind, bool_or(unit IS NULL) AS whole, array_agg(unit) AS units
+        FROM obligations_counts WHERE was_missed AND covers_kind IS NOT NULL GROUP BY programme, covers_kind
+    ) m ON m.programme = a.programme AND m.covers_kind = a.kind"""
+_DUTY_GROUPS = """
+    SELECT *, kind IN ('report', 'ad_hoc_report') AS is_report,
+           kind IN ('mandatory_product', 'unit_plan', 'register') AS is_product,
+           kind IN ('commitment', 'personal_plan') AS is_commitment,
+           status IN ('submitted', 'accepted', 'consolidated', 'forwarded') AS handed_in,
+           status IN ('accepted', 'consolidated', 'forwarded') AS accepted
+    FROM obligations_counts"""
+_WARNING_GROUPS = "SELECT * FROM warnings_counts"
+_LEFT_GROUPS = """
+    SELECT a.programme, a.unit, a.n, left_phase ->> 0 AS phase, left_phase
+    FROM assignments_counts a, jsonb_array_elements(a.left_phases) AS left_phase"""
+
+_Part = tuple[str, Mapping[str, str]]
+"""Groups of rows with their number `n`, and the figures they have a share in: the condition a row is counted under."""
+_PARTS: tuple[_Part, ...] = ((_TASK_GROUPS, _TASKS), (_DUTY_GROUPS, _DUTIES), (_WARNING_GROUPS, _WARNINGS))
 
 
 def rates(more_assigned: str = "0", more_late: str = "0") -> str:
@@ -94,75 +106,39 @@ RATES = rates()
 PHASE_RATES = rates("carried_out", "carried_out_overdue")
 
 
-def _task_flags(assignments: str, obligations: str) -> str:
-    """Tasks with whether they are open, and whether a milestone that covers their kind has passed unmet (R-055).
+def _scorecard(key: Sequence[str], figures: Sequence[str], parts: Sequence[_Part], rates: str, wanted: str) -> str:
+    """One row a key: each part's figures, zero for what the part has no share in, added up; unit `-` has what no unit owns.
 
-    The few missed milestones are gathered once, not looked for task by task.
+    Added by UNION ALL, a condition on the key reaches every part, and no part is read for other programmes.
     """
-    return f"""
-        SELECT a.*, status IN ('assigned', 'acknowledged', 'in_progress', 'under_review') AS is_open,
-               coalesce(m.whole OR a.unit = ANY(m.units), false) AS covered
-        FROM {assignments} a LEFT JOIN (
-            SELECT programme, covers_kind, bool_or(unit IS NULL) AS whole, array_agg(unit) AS units
-            FROM {obligations} WHERE was_missed AND covers_kind IS NOT NULL GROUP BY programme, covers_kind
-        ) m ON m.programme = a.programme AND m.covers_kind = a.kind"""
-
-
-def department_query(assignments: str, obligations: str, warnings: str) -> str:
-    """The department scorecard over any rows of the three models: live ones, or those as of a position."""
-    figures = ", ".join(f"coalesce({name}, 0) AS {name}" for name in FIGURES)
-    return f"""
-    WITH t AS (
-        SELECT programme, coalesce(unit, '-') AS unit, {_TASK_FIGURES}
-        FROM ({_task_flags(assignments, obligations)}) a GROUP BY 1, 2),
-    d AS (
-        SELECT programme, coalesce(unit, '-') AS unit, {_DUTY_FIGURES}
-        FROM (SELECT {_OBLIGATION_FLAGS} FROM {obligations} o) o GROUP BY 1, 2),
-    w AS (
-        SELECT programme, coalesce(unit, '-') AS unit, {_WARNING_FIGURES} FROM {warnings} w GROUP BY 1, 2),
-    c AS (
-        SELECT programme, unit, {figures}
-        FROM t FULL JOIN d USING (programme, unit) FULL JOIN w USING (programme, unit))
-    SELECT *, {RATES} FROM c"""
-
-
-def phase_query(assignments: str, obligations: str, warnings: str) -> str:
-    """The phase scorecard per programme, phase and unit.
-
-    A task that left a phase still counts in it as carried over, with the lateness it had there (R-061).
-    """
-    figures = ", ".join(f"coalesce({name}, 0) AS {name}" for name in FIGURES)
-    left = (
-        "SELECT programme, left_phase ->> 0 AS phase, coalesce(unit, '-') AS unit, count(*) AS carried_out,"
-        " count(*) FILTER (WHERE (left_phase ->> 1)::boolean) AS carried_out_overdue"
-        f" FROM {assignments} a, jsonb_array_elements(left_phases) AS left_phase GROUP BY 1, 2, 3"
+    names = ", ".join(key)
+    own = names.replace("unit", "coalesce(unit, '-') AS unit")
+    numbers = ", ".join(map(str, range(1, len(key) + 1)))
+    shares = " UNION ALL ".join(
+        f"SELECT {own}, {', '.join(_share(part.get(name), name) for name in figures)}"
+        f" FROM ({groups}) g WHERE {wanted} GROUP BY {numbers}"
+        for groups, part in parts
     )
-    return f"""
-    WITH t AS (
-        SELECT programme, phase, coalesce(unit, '-') AS unit, {_TASK_FIGURES}
-        FROM ({_task_flags(assignments, obligations)}) a WHERE phase IS NOT NULL GROUP BY 1, 2, 3),
-    l AS ({left}),
-    d AS (
-        SELECT programme, phase, coalesce(unit, '-') AS unit, {_DUTY_FIGURES}
-        FROM (SELECT {_OBLIGATION_FLAGS} FROM {obligations} o) o WHERE phase IS NOT NULL GROUP BY 1, 2, 3),
-    w AS (
-        SELECT programme, phase, coalesce(unit, '-') AS unit, {_WARNING_FIGURES}
-        FROM {warnings} w WHERE phase IS NOT NULL GROUP BY 1, 2, 3),
-    c AS (
-        SELECT programme, phase, unit, {figures}, coalesce(carried_out, 0) AS carried_out,
-               coalesce(carried_out_overdue, 0) AS carried_out_overdue
-        FROM t FULL JOIN l USING (programme, phase, unit) FULL JOIN d USING (programme, phase, unit)
-               FULL JOIN w USING (programme, phase, unit))
-    SELECT *, {PHASE_RATES} FROM c"""
+    sums = ", ".join(f"sum({name})::bigint AS {name}" for name in figures)
+    return f"SELECT *, {rates} FROM (SELECT {names}, {sums} FROM ({shares}) s GROUP BY {numbers}) c"
 
 
-_OF = ("assignments", "obligations", "warnings")
+def _share(condition: str | None, figure: str) -> str:
+    return f"0 AS {figure}" if condition is None else f"coalesce(sum(n) FILTER (WHERE {condition}), 0) AS {figure}"
+
+
 _RATES = ("completion_rate", "on_time_rate", "on_time_rate_current")
-DEPARTMENT = View("department_scorecard", ("programme", "unit"), department_query(*_OF), FIGURES, _RATES)
+_OF_UNIT, _OF_PHASE, _PHASE_FIGURES = ("programme", "unit"), ("programme", "phase", "unit"), (*FIGURES, *_LEFT)
+DEPARTMENT = View(
+    "department_scorecard", _OF_UNIT, _scorecard(_OF_UNIT, FIGURES, _PARTS, RATES, "true"), FIGURES, _RATES
+)
+"""The department scorecard per programme and unit."""
 PHASE = View(
     "phase_scorecard",
-    ("programme", "phase", "unit"),
-    phase_query(*_OF),
-    (*FIGURES, "carried_out", "carried_out_overdue"),
+    _OF_PHASE,
+    _scorecard(_OF_PHASE, _PHASE_FIGURES, (*_PARTS, (_LEFT_GROUPS, _LEFT)), PHASE_RATES, "phase IS NOT NULL"),
+    _PHASE_FIGURES,
     _RATES,
 )
+"""The phase scorecard per programme, phase and unit. A task that left a phase still counts in it as carried over, with the
+lateness it had there (R-061)."""

@@ -9,7 +9,7 @@ from typing import Any
 from psycopg import Cursor
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
-from projections.model import ReadModel, View
+from projections.model import Column, ReadModel, View
 
 
 def create_tables(cursor: Cursor[Any], schema: str, models: Iterable[ReadModel], views: Iterable[View]) -> None:
@@ -30,14 +30,9 @@ def create_views(cursor: Cursor[Any], schema: str, views: Iterable[tuple[str, SQ
 
 def create_bare_tables(cursor: Cursor[Any], schema: str, model: ReadModel) -> None:
     """Make a model's tables with the primary key as the only index: what a build fills."""
-    columns = SQL(", ").join(
-        SQL("{} {}{}").format(
-            Identifier(column.name), SQL(column.declared), SQL("" if column.nullable else " NOT NULL")
-        )
-        for column in model.columns
-    )
+    columns = _declared(model.columns)
     key = _columns(model.key)
-    live, history, true = (Identifier(schema, name) for name, _ in model.tables)
+    live, history, true, *counts = (Identifier(schema, name) for name, _ in model.tables)
     cursor.execute(
         SQL(
             "CREATE TABLE IF NOT EXISTS {} ({}, from_pos bigint NOT NULL, from_at timestamptz, PRIMARY KEY ({}))"
@@ -56,6 +51,13 @@ def create_bare_tables(cursor: Cursor[Any], schema: str, model: ReadModel) -> No
             " to_at timestamptz, PRIMARY KEY ({}, from_at))"
         ).format(true, columns, key)
     )
+    for table in counts:
+        groups = [column for column in model.columns if column.name in model.counted_by]
+        cursor.execute(
+            SQL("CREATE TABLE IF NOT EXISTS {} ({}, n integer NOT NULL, UNIQUE NULLS NOT DISTINCT ({}))").format(
+                table, _declared(groups), _columns(model.counted_by)
+            )
+        )
 
 
 def create_indexes(cursor: Cursor[Any], schema: str, model: ReadModel) -> None:
@@ -72,6 +74,15 @@ def create_indexes(cursor: Cursor[Any], schema: str, model: ReadModel) -> None:
     for number, wanted in enumerate(model.indexes):
         index, table = Identifier(f"{model.name}_{number}"), Identifier(schema, model.name)
         cursor.execute(SQL("CREATE INDEX IF NOT EXISTS {} ON {} {}").format(index, table, SQL(wanted)))
+
+
+def _declared(columns: Iterable[Column]) -> Composed:
+    return SQL(", ").join(
+        SQL("{} {}{}").format(
+            Identifier(column.name), SQL(column.declared), SQL("" if column.nullable else " NOT NULL")
+        )
+        for column in columns
+    )
 
 
 def _columns(names: Iterable[str]) -> Composed:

@@ -10,7 +10,11 @@ from projections.model import ReadModel, by_stream, handling
 
 
 class WarningRow(NamedTuple):
-    """A warning as it stands. `open` until resolved, dismissed or superseded; `delivered` lists (level, post, sequence)."""
+    """A warning as it stands. `open` until resolved, dismissed or superseded; `delivered` lists (level, post, sequence).
+
+    `closing_reason`: why it was superseded. Why it was dismissed stands in its history alone, where it can be erased; a plain
+    line of version 1 cannot, and stands here, too.
+    """
 
     programme: str
     code: str
@@ -100,7 +104,8 @@ def _escalated(row: WarningRow, event: Recorded[c.WarningEscalated]) -> WarningR
 def _closed(status: str) -> Callable[[WarningRow, Recorded[Any]], WarningRow]:
     def close(row: WarningRow, event: Recorded[Any]) -> WarningRow:
         reason = getattr(event.data, "reason", None)
-        return row._replace(status=status, open=False, closed_at=event.occurred_at, closing_reason=reason)
+        plain = reason if isinstance(reason, str) else None
+        return row._replace(status=status, open=False, closed_at=event.occurred_at, closing_reason=plain)
 
     return close
 
@@ -133,4 +138,5 @@ MODEL = ReadModel(
     keys=by_stream,
     apply=apply,
     indexes=("(programme, unit) WHERE open", "(about)"),
+    counted_by=("programme", "phase", "unit", "open", "level"),
 )

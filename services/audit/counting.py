@@ -76,17 +76,16 @@ def _of_duty(row: ObligationRow) -> dict[str, bool]:
     """As the scorecards count by kind, and what holds of any kind: handed in, in time or late; not yet; waived."""
     accepted = row.status in ("accepted", "consolidated", "forwarded")
     in_ = accepted or row.status == "submitted"
-    late = row.decides_at is not None and row.original_due is not None and row.decides_at >= row.original_due
     report, explanation = row.kind in ("report", "ad_hoc_report"), row.kind == "explanation"
     waived, overdue = row.status == "waived", row.missed and not in_
     product, milestone = row.kind in _PRODUCTS, row.kind == "phase_milestone"
     commitment = row.kind in ("commitment", "personal_plan")
     return {
         "reports_owed": report,
-        "reports_on_time": report and in_ and not late,
-        "reports_late": report and in_ and late,
+        "reports_on_time": report and in_ and not row.late,
+        "reports_late": report and in_ and row.late,
         "reports_missing": report and overdue,
-        "reports_undated": report and row.due is None,
+        "reports_undated": report and row.undated,
         "explanations_owed": explanation,
         "explanations_open": explanation and not in_ and not waived,
         "products_owed": product,
@@ -96,8 +95,8 @@ def _of_duty(row: ObligationRow) -> dict[str, bool]:
         "commitments_owed": commitment and not waived,
         "commitments_signed": commitment and in_,
         "obligations_owed": True,
-        "obligations_met": in_ and not late,
-        "obligations_late": in_ and late,
+        "obligations_met": in_ and not row.late,
+        "obligations_late": in_ and row.late,
         "obligations_open": not in_ and not waived,
         "obligations_overdue": overdue,
         "obligations_waived": waived,

@@ -9,7 +9,7 @@ from psycopg import Connection, Cursor
 
 from projections.builds import BUILD, begin_build, built_position, built_rows, save_position
 from projections.model import Handlers, ReadModel
-from projections.rows import Closed, Fold, keys_of, replace_rows, write_closed, write_fold
+from projections.rows import Closed, Fold, keys_of, replace_rows, write_closed, write_counts, write_fold
 from services.collecting import no_collector
 from services.eventlog.reading import states_after
 from services.projector.apart import write_apart
@@ -103,6 +103,7 @@ class Builder:
             model, rows = fold.model, fold.rows
             if len(fold.changed) > len(rows) // 4:
                 replace_rows(cursor, BUILD, model, [known for known in rows.values() if known and known[0]])
+                write_counts(cursor, BUILD, fold)
             else:
                 write_fold(cursor, BUILD, fold)
             write_apart(cursor, BUILD, fold, self._store.codec, self.position)

@@ -86,6 +86,21 @@ def test_incremental_equals_rebuild(store: Store) -> None:
     assert counts["department_scorecard"] > 0
 
 
+def test_counts_are_those_of_the_rows(store: Store) -> None:
+    """R-352: kept with the rows, batch by batch, and no group stays that has no rows."""
+    desk = Desk.founded(store)
+    mixed_run(desk, project(store, desk.clock))
+    project(store, desk.clock)
+    counted = [model for model in store.registry.read_models if model.counted_by]
+    assert {model.name for model in counted} == {"assignments", "obligations", "warnings"}
+    assert rows(store, "SELECT FROM read.assignments_counts")
+    for model in counted:
+        groups = ", ".join(model.counted_by)
+        kept = f"SELECT {groups}, n FROM read.{model.counts}"
+        rightly = f"SELECT {groups}, count(*)::integer FROM read.{model.name} GROUP BY {groups}"
+        assert rows(store, f"({kept} EXCEPT {rightly}) UNION ALL ({rightly} EXCEPT {kept})") == [], model.name
+
+
 def test_texts_stand_in_one_order_whatever_language_the_database_speaks(store: Store) -> None:
     """R-355: limits of one instant fire in the order of their streams, so that order must not depend on a collation."""
     project(store, Desk.founded(store).clock)

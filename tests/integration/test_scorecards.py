@@ -1,5 +1,6 @@
 """The rates of a scorecard: what reports like to mix is kept apart (R-194, R-330, R-061)."""
 
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -11,7 +12,7 @@ from contracts.envelope import Actor
 from domain.kernel import Recorded
 from projections import assignments
 from projections.assignments import AssignmentRow
-from projections.rows import write_rows
+from projections.rows import Fold, write_counts, write_rows
 from projections.tables import create_tables
 from services.clock import SimulatedClock
 from services.intake.reading import Incoming
@@ -53,9 +54,16 @@ def _card(store: Store, rows: list[AssignmentRow], view: str = "department_score
     with store.recorder.transaction() as cursor:
         create_tables(cursor, "read", store.registry.read_models, store.registry.views)
         write_rows(cursor, "read", assignments.MODEL, [(row, 1, AT) for row in rows])
+        cursor.execute("TRUNCATE read.assignments_counts")
+        write_counts(cursor, "read", Fold(assignments.MODEL, counts=_groups(rows)))
         found = cursor.execute(f"SELECT * FROM read.{view}".encode()).fetchone()
     assert found is not None
     return found
+
+
+def _groups(rows: list[AssignmentRow]) -> Counter[tuple[Any, ...]]:
+    assert assignments.MODEL.group_of is not None
+    return Counter(map(assignments.MODEL.group_of, rows))
 
 
 def done(number: int, original: str, current: str = "on_time") -> AssignmentRow:
