@@ -4,7 +4,7 @@ Six-clear: person, work, time, responsibility, authority, result (R-017). A draf
 may not.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -12,11 +12,12 @@ from contracts.base import Command, Event, value
 from contracts.deadlines import DEADLINE_COMMANDS, DEADLINE_EVENTS
 from contracts.limits import Boundary, Day, Limit, LocalTime
 from contracts.phase import CauseType, Responsibility
-from contracts.registry import AggregateContract
+from contracts.registry import AggregateContract, unchanged_since
 from contracts.types import (
     Code,
     ErasableText,
     Instant,
+    KeptText,
     Line,
     MessageId,
     Percent,
@@ -191,13 +192,13 @@ class SubmitResult(Command):
 class ReturnResult(Command):
     """The reviewer sends the result back, with the reason."""
 
-    reason: Line
+    reason: ErasableText
 
 
 class SignOffCompletion(Command):
     """The authority the task names accepts the result; never the submitter (R-091)."""
 
-    note: Line | None = None
+    note: ErasableText | None = None
 
 
 class ReferMatterUp(Command):
@@ -218,19 +219,19 @@ class RequestExtension(Command):
     """Ask for a later limit before a new one counts (R-330)."""
 
     due: Due
-    reason: Line
+    reason: ErasableText
 
 
 class ApproveExtension(Command):
     """The approver the programme names moves the limit; earlier lateness stays (R-324, R-330)."""
 
-    note: Line | None = None
+    note: ErasableText | None = None
 
 
 class RefuseExtension(Command):
     """The limit stays as it is (R-330)."""
 
-    reason: Line
+    reason: ErasableText
 
 
 class AmendAssignment(Command):
@@ -282,7 +283,7 @@ class CloseUnfinished(Command):
     """Close without completion, with cause and responsibility (R-066, R-159, R-160)."""
 
     cause: CauseType
-    cause_text: Line
+    cause_text: ErasableText
     responsibility: Responsibility
     partly_done_percent: Percent | None = None
     volume: Line | None = None
@@ -368,17 +369,21 @@ class ResultSubmitted(Event):
 class ResultReturned(Event):
     """The reviewer sent the submission back, with the reason."""
 
+    version: ClassVar[int] = 2
+
     submission: int
-    reason: Line
+    reason: KeptText
 
 
 class CompletionSignedOff(Event):
     """The result was accepted; the verdict on its timeliness is final (R-091, R-124)."""
 
+    version: ClassVar[int] = 2
+
     submission: int
     submitter: Code
     verdict: Verdict
-    note: Line | None = None
+    note: KeptText | None = None
 
 
 class MatterReferredUp(Event):
@@ -399,24 +404,30 @@ class HigherDecisionRecorded(Event):
 class ExtensionRequested(Event):
     """A later limit was asked for; the current one still counts (R-330)."""
 
+    version: ClassVar[int] = 2
+
     limit: Limit
-    reason: Line
+    reason: KeptText
 
 
 class ExtensionApproved(Event):
     """The limit moved; `after_passing` when the old one had passed, which stays late (R-324, R-330)."""
 
+    version: ClassVar[int] = 2
+
     limit: Limit
     was: Limit
     after_passing: bool
     requested_by: Code
-    note: Line | None = None
+    note: KeptText | None = None
 
 
 class ExtensionRefused(Event):
     """The limit stayed as it was (R-330)."""
 
-    reason: Line
+    version: ClassVar[int] = 2
+
+    reason: KeptText
 
 
 class AssignmentAmended(Event):
@@ -472,8 +483,10 @@ class AssignmentCancelled(Event):
 class AssignmentClosedUnfinished(Event):
     """The task ended without completion, with cause and responsibility (R-066, R-159, R-160)."""
 
+    version: ClassVar[int] = 2
+
     cause: CauseType
-    cause_text: Line
+    cause_text: KeptText
     responsibility: Responsibility
     partly_done_percent: Percent | None = None
     volume: Line | None = None
@@ -549,5 +562,14 @@ CONTRACT = AggregateContract(
         AssignmentMarkedAtRisk,
         AssignmentRiskCleared,
         *DEADLINE_EVENTS,
+    ),
+    upcasters=unchanged_since(
+        1,
+        ResultReturned,
+        CompletionSignedOff,
+        ExtensionRequested,
+        ExtensionApproved,
+        ExtensionRefused,
+        AssignmentClosedUnfinished,
     ),
 )

@@ -3,7 +3,7 @@
 Reports, mandatory products, phase milestones, commitments, personal plans and explanations are kinds of it.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -11,8 +11,8 @@ from contracts.assignment import Due, Evidence, Verdict
 from contracts.base import Command, Event, value
 from contracts.deadlines import DEADLINE_COMMANDS, DEADLINE_EVENTS, DeadlineKey
 from contracts.limits import Day, Limit
-from contracts.registry import AggregateContract
-from contracts.types import Code, ErasableText, Instant, Line, StreamId, TextRef, Version
+from contracts.registry import AggregateContract, unchanged_since
+from contracts.types import Code, ErasableText, Instant, KeptText, Line, StreamId, TextRef, Version
 
 ObligationKind = Literal[
     "report",
@@ -120,19 +120,19 @@ class SubmitObligation(Command):
 class DeclareNothingToReport(Command):
     """An empty list or report, declared; it counts as submitted (R-258)."""
 
-    note: Line | None = None
+    note: ErasableText | None = None
 
 
 class AcceptObligation(Command):
     """The addressee or aggregator accepts the submission; never the submitter (R-091)."""
 
-    note: Line | None = None
+    note: ErasableText | None = None
 
 
 class ReturnObligation(Command):
     """Send back as incomplete or wrong (R-182)."""
 
-    reason: Line
+    reason: ErasableText
 
 
 class ConsolidateObligation(Command):
@@ -202,8 +202,10 @@ class ObligationSubmitted(Event):
 class NothingToReportDeclared(Event):
     """An empty list or report was declared; it counts as submitted (R-258)."""
 
+    version: ClassVar[int] = 2
+
     submission: Annotated[int, Field(ge=1)]
-    note: Line | None = None
+    note: KeptText | None = None
     decides_at: Instant
     late_entry: bool
 
@@ -211,18 +213,22 @@ class NothingToReportDeclared(Event):
 class ObligationAccepted(Event):
     """The submission was accepted; the first submission is judged beside it (R-182, R-347)."""
 
+    version: ClassVar[int] = 2
+
     submission: int
     submitter: Code
     verdict: Verdict
     first_submission_verdict: Verdict
-    note: Line | None = None
+    note: KeptText | None = None
 
 
 class ObligationReturned(Event):
     """The submission was sent back, with the reason (R-182)."""
 
+    version: ClassVar[int] = 2
+
     submission: int
-    reason: Line
+    reason: KeptText
 
 
 class ObligationConsolidated(Event):
@@ -286,4 +292,5 @@ CONTRACT = AggregateContract(
         ObligationWaived,
         *DEADLINE_EVENTS,
     ),
+    upcasters=unchanged_since(1, NothingToReportDeclared, ObligationAccepted, ObligationReturned),
 )

@@ -1,14 +1,14 @@
 """Phase: one stream a phase: planned, opened, reviewed, closed, corrected (appendix 3.5, group C)."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from contracts.base import Command, Event, value
 from contracts.deadlines import DEADLINE_COMMANDS, DEADLINE_EVENTS
 from contracts.limits import Day, Limit
-from contracts.registry import AggregateContract
-from contracts.types import Code, ErasableText, Line, Paragraph, StreamId, TextRef
+from contracts.registry import AggregateContract, unchanged_since
+from contracts.types import Code, ErasableText, KeptText, Line, Paragraph, StreamId, TextRef
 
 CauseType = Literal["objective", "subjective", "both"]
 
@@ -29,7 +29,17 @@ class ReviewLine:
 
     item: StreamId
     cause: CauseType
-    cause_text: Line
+    cause_text: ErasableText
+    responsibility: Responsibility
+
+
+@value
+class ReviewedItem:
+    """An open item as a signed review has it (R-063, R-159, R-160)."""
+
+    item: StreamId
+    cause: CauseType
+    cause_text: KeptText
     responsibility: Responsibility
 
 
@@ -71,7 +81,7 @@ class OpenPhase(Command):
 class StartPhaseReview(Command):
     """Begin the review of the phase (R-063)."""
 
-    note: Line | None = None
+    note: ErasableText | None = None
 
 
 class SignOffPhaseReview(Command):
@@ -108,7 +118,7 @@ class DeclareNilReturn(Command):
 class ClosePhase(Command):
     """Close; refused while a mandatory product is neither accepted nor declared missing (R-049)."""
 
-    note: Line | None = None
+    note: ErasableText | None = None
 
 
 class CorrectClosedPhase(Command):
@@ -162,13 +172,17 @@ class PhaseOpened(Event):
 class PhaseReviewStarted(Event):
     """The review of the phase began (R-063)."""
 
-    note: Line | None = None
+    version: ClassVar[int] = 2
+
+    note: KeptText | None = None
 
 
 class PhaseReviewSignedOff(Event):
     """The review was signed, with one line per open item (R-063)."""
 
-    lines: tuple[ReviewLine, ...] = ()
+    version: ClassVar[int] = 2
+
+    lines: tuple[ReviewedItem, ...] = ()
     summary: TextRef | None = None
 
 
@@ -199,8 +213,10 @@ class NilReturnDeclared(Event):
 class PhaseClosed(Event):
     """The phase closed; its figures are frozen, missing products are named (R-049, R-064)."""
 
+    version: ClassVar[int] = 2
+
     missing: tuple[MissingProduct, ...] = ()
-    note: Line | None = None
+    note: KeptText | None = None
 
 
 class ClosedPhaseCorrected(Event):
@@ -258,4 +274,5 @@ CONTRACT = AggregateContract(
         YearReviewed,
         *DEADLINE_EVENTS,
     ),
+    upcasters=unchanged_since(1, PhaseReviewStarted, PhaseReviewSignedOff, PhaseClosed),
 )

@@ -12,6 +12,15 @@ M = TypeVar("M", Command, Event)
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
 
+def unchanged_since(version: int, *events: type[Event]) -> dict[tuple[str, int], Upcaster]:
+    """Upcasters of events whose next version reads the data of this one as it stands."""
+    return {(event.__name__, version): _as_it_is for event in events}
+
+
+def _as_it_is(data: dict[str, Any]) -> dict[str, Any]:
+    return data
+
+
 @dataclass(frozen=True)
 class AggregateContract:
     """The commands and events of one aggregate.
@@ -59,6 +68,15 @@ class ContractRegistry:
     def event_types(self) -> dict[tuple[str, type[Event]], str]:
         """(aggregate, event class) to the type on the wire."""
         return {(known.aggregate, known.model): type_ for type_, known in self.events.items()}
+
+    @cached_property
+    def older_events(self) -> frozenset[str]:
+        """The types of event versions that were released and are read as newer ones."""
+        return frozenset(
+            f"sauro.{contract.name}.{name}.v{version}"
+            for contract in self.contracts.values()
+            for name, version in contract.upcasters
+        )
 
     def upcast(self, type_: str, data: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """The newest type and data for an event stored under an older version; others come back unchanged."""

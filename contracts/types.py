@@ -147,3 +147,9 @@ ErasableText = Annotated[
     WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 4000, "x-erasable": True}),
 ]
 """A text that may name people: words in the command, a `TextRef` in the event."""
+
+KeptText = TextRef | Line
+"""An erasable text in an event whose first version had a plain line there.
+
+New events hold a `TextRef`. A line stands there only where version 1 recorded it; it is in the log for ever and cannot be erased.
+"""

@@ -3,15 +3,15 @@
 Its id derives from the deadline it stands on, so a rung fires once however often it is found (R-131).
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from contracts.base import Command, Event, Model
 from contracts.deadlines import DEADLINE_COMMANDS, DEADLINE_EVENTS, DeadlineKey
 from contracts.limits import Limit
-from contracts.registry import AggregateContract
-from contracts.types import Code, ErasableText, Line, StreamId, TextRef
+from contracts.registry import AggregateContract, unchanged_since
+from contracts.types import Code, ErasableText, KeptText, Line, StreamId, TextRef
 
 Level = Annotated[int, Field(ge=0, le=9)]
 WarningKind = Literal["early", "overdue", "missed_report", "missed_milestone", "stale", "unanswered"]
@@ -58,7 +58,7 @@ class RecordResponse(Command):
 class ResolveWarning(Command):
     """Close an answered warning."""
 
-    note: Line | None = None
+    note: ErasableText | None = None
 
 
 class EscalateWarning(Command):
@@ -70,7 +70,7 @@ class EscalateWarning(Command):
 class DismissWarning(Command):
     """Set a warning aside as unfounded, with the reason; it stays readable."""
 
-    reason: Line
+    reason: ErasableText
 
 
 class SupersedeWarning(Command):
@@ -118,7 +118,9 @@ class ResponseRecorded(Event):
 class WarningResolved(Event):
     """The warning was closed after an answer."""
 
-    note: Line | None = None
+    version: ClassVar[int] = 2
+
+    note: KeptText | None = None
 
 
 class WarningEscalated(Event):
@@ -134,7 +136,9 @@ class WarningEscalated(Event):
 class WarningDismissed(Event):
     """The warning was set aside as unfounded."""
 
-    reason: Line
+    version: ClassVar[int] = 2
+
+    reason: KeptText
 
 
 class WarningSuperseded(Event):
@@ -167,4 +171,5 @@ CONTRACT = AggregateContract(
         WarningSuperseded,
         *DEADLINE_EVENTS,
     ),
+    upcasters=unchanged_since(1, WarningResolved, WarningDismissed),
 )

@@ -29,6 +29,8 @@ from contracts.phase import (
     PhaseReviewSignedOff,
     PhaseReviewStarted,
     PlanPhase,
+    ReviewedItem,
+    ReviewLine,
     ReviewYear,
     SignOffPhaseReview,
     StartPhaseReview,
@@ -174,10 +176,16 @@ def _sign_off_review(request: Request[SignOffPhaseReview], state: Phase, context
     data = request.data
     for number, line in enumerate(data.lines):
         require_head(line.responsibility, f"data.lines.{number}.responsibility", line.item)
-    signed = Change(PhaseReviewSignedOff(lines=data.lines, summary=data.summary))
+    signed = Change(PhaseReviewSignedOff(lines=tuple(map(_reviewed, data.lines)), summary=data.summary))
     due = state.deadlines.get("phase_review_due")
     late = due is not None and due.passed
     return [signed, *state.deadlines.end("late_completion" if late else "completed", "phase_review_due")]
+
+
+def _reviewed(line: ReviewLine) -> ReviewedItem:
+    return ReviewedItem(
+        item=line.item, cause=line.cause, cause_text=line.cause_text, responsibility=line.responsibility
+    )
 
 
 def _declare_missing(request: Request[DeclareProductMissing], state: Phase, context: Context) -> Changes:

@@ -9,6 +9,10 @@ import orjson
 
 from contracts.base import Command
 from contracts.envelope import Actor
+from contracts.types import TextRef
+
+BESIDE = TextRef(ref="0" * 36, digest="0" * 64)
+"""Stands in a command where words are to go; `Outgoing.texts` puts them in its place."""
 
 
 class Outgoing(NamedTuple):
@@ -16,7 +20,7 @@ class Outgoing(NamedTuple):
 
     The id depends on nothing but what the command is about, so that a second import sends duplicates. `programme` is
     the programme's code, or the organisation's for commands about it; `occurred_at` is aware. `texts` are the words of
-    erasable fields, which a command model never holds itself.
+    erasable fields, which a command model never holds itself, by the field's path: `note`, `lines.0.cause_text`.
     """
 
     id: str
@@ -61,8 +65,19 @@ def to_json(outgoing: Outgoing, source: str) -> bytes:
     }
     attributes.update({name: value for name, value in optional.items() if value is not None})
     if outgoing.texts:
-        attributes["data"] = command.model_dump(mode="json", exclude_none=True) | dict(outgoing.texts)
+        attributes["data"] = _worded(command.model_dump(mode="json", exclude_none=True), outgoing.texts)
     else:
         data: bytes = command.__pydantic_serializer__.to_json(command, exclude_none=True)
         attributes["data"] = orjson.Fragment(data)
     return orjson.dumps(attributes)
+
+
+def _worded(data: dict[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:
+    """The command's data with the words in their places."""
+    for path, words in texts.items():
+        *way, last = path.split(".")
+        place: Any = data
+        for step in way:
+            place = place[int(step)] if isinstance(place, list) else place[step]
+        place[last] = words
+    return data

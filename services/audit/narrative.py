@@ -128,6 +128,7 @@ class Narrator:
             "post": lambda: self._names.post(organisation, value),
             "posts": lambda: ", ".join(self._names.post(organisation, one) for one in value),
             "notices": lambda: ", ".join(f"{one['recipient']} (#{one['stream_sequence']})" for one in value),
+            "causes": lambda: ", ".join(f"{one['item']}: {self._plain(one['cause_text'])}" for one in value),
             "unit": lambda: self._names.unit(organisation, value),
             "list": lambda: ", ".join(map(str, value)),
             "limit": lambda: self._limit(value),

@@ -1,7 +1,8 @@
 """Sentences for events, Vietnamese and English: a table of facts.
 
 `{field}` is a field of the event's data, `{a.b}` a field of a field, `{field:how}` says how it is shown:
-`post` and `unit` by name, `limit` and `when` as local time, `list` joined, `words` an erasable text, else a group of labels.
+`post` and `unit` by name, `limit` and `when` as local time, `list` joined, `words` an erasable text, `causes` those of a review's
+lines, else a group of labels.
 What stands in `[…]` is left out when one of its fields is empty. An event without a line here is told by its name and fields.
 """
 
@@ -42,14 +43,14 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "PhasePlanned": ("Lập giai đoạn “{name_vi}”[ từ {start}][ đến {end}]", "Phase “{name_vi}” planned[ from {start}][ to {end}]"),
     "PhaseFollowed": ("Giai đoạn {by} nối tiếp", "Followed by phase {by}"),
     "PhaseOpened": ("Mở giai đoạn từ {starts_on}[; lý do: {reason}]", "Phase opened from {starts_on}[; reason: {reason}]"),
-    "PhaseReviewStarted": ("Bắt đầu sơ kết giai đoạn[; ghi chú: {note}]", "Review of the phase begun[; note: {note}]"),
-    "PhaseReviewSignedOff": ("Duyệt kết quả sơ kết giai đoạn[; tóm tắt: {summary:words}]", "Review of the phase signed off[; summary: {summary:words}]"),
+    "PhaseReviewStarted": ("Bắt đầu sơ kết giai đoạn[; ghi chú: {note:words}]", "Review of the phase begun[; note: {note:words}]"),
+    "PhaseReviewSignedOff": ("Duyệt kết quả sơ kết giai đoạn[; tóm tắt: {summary:words}][; nguyên nhân: {lines:causes}]", "Review of the phase signed off[; summary: {summary:words}][; causes: {lines:causes}]"),
     "ProductRequired": ("Yêu cầu sản phẩm {obligation}", "Product {obligation} required"),
     "MandatoryProductDeclaredMissing": ("Ghi nhận thiếu sản phẩm bắt buộc {product.obligation}; lý do: {product.reason}", "Mandatory product {product.obligation} declared missing; reason: {product.reason}"),
     "CommendationListApproved": ("Duyệt danh sách khen thưởng: {entries:list}", "Commendation list approved: {entries:list}"),
     "AccountabilityListApproved": ("Duyệt danh sách xem xét trách nhiệm: {entries:list}", "Accountability list approved: {entries:list}"),
     "NilReturnDeclared": ("Xác nhận không có trường hợp nào ({list:phase_list})", "Nil return declared ({list:phase_list})"),
-    "PhaseClosed": ("Kết thúc giai đoạn[; ghi chú: {note}]", "Phase closed[; note: {note}]"),
+    "PhaseClosed": ("Kết thúc giai đoạn[; ghi chú: {note:words}]", "Phase closed[; note: {note:words}]"),
     "ClosedPhaseCorrected": ("Đính chính số liệu {figure} sau khi kết thúc: {was} thành {now}[; lý do: {reason}]", "Figure {figure} corrected after closing: {was} to {now}[; reason: {reason}]"),
     "YearReviewed": ("Tổng kết năm {year}[; tóm tắt: {summary:words}]", "Year {year} reviewed[; summary: {summary:words}]"),
     "TaskDrafted": ("Dự thảo nhiệm vụ “{content.work}”[; còn thiếu: {missing:list}]", "Task drafted: “{content.work}”[; missing: {missing:list}]"),
@@ -61,20 +62,20 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "DifficultyRaised": ("Nêu vướng mắc ({field}): {what:words}[; đề xuất: {proposal:words}]", "Difficulty raised ({field}): {what:words}[; proposal: {proposal:words}]"),
     "SubtaskDelegated": ("Giao việc con {child}[, hạn {due:limit}]", "Subtask {child} delegated[, limit {due:limit}]"),
     "ResultSubmitted": ("Nộp kết quả lần {submission}, xét theo thời điểm {decides_at:when}[; ghi chú: {note:words}]", "Result submitted, no. {submission}, judged at {decides_at:when}[; note: {note:words}]"),
-    "ResultReturned": ("Trả lại kết quả lần {submission}[; lý do: {reason}]", "Result no. {submission} returned[; reason: {reason}]"),
-    "CompletionSignedOff": ("Xác nhận hoàn thành: {verdict.against_original:timeliness} theo hạn gốc, {verdict.against_current:timeliness} theo hạn hiện tại; người nộp {submitter:post}[; ghi chú: {note}]", "Completion signed off: {verdict.against_original:timeliness} by the first limit, {verdict.against_current:timeliness} by the present one; submitted by {submitter:post}[; note: {note}]"),
+    "ResultReturned": ("Trả lại kết quả lần {submission}[; lý do: {reason:words}]", "Result no. {submission} returned[; reason: {reason:words}]"),
+    "CompletionSignedOff": ("Xác nhận hoàn thành: {verdict.against_original:timeliness} theo hạn gốc, {verdict.against_current:timeliness} theo hạn hiện tại; người nộp {submitter:post}[; ghi chú: {note:words}]", "Completion signed off: {verdict.against_original:timeliness} by the first limit, {verdict.against_current:timeliness} by the present one; submitted by {submitter:post}[; note: {note:words}]"),
     "MatterReferredUp": ("Trình {addressee:post} quyết định: {matter:words}", "Referred to {addressee:post} for decision: {matter:words}"),
     "HigherDecisionRecorded": ("Quyết định của {addressee:post}: {decision:decision}[; nội dung: {note:words}]", "Decision of {addressee:post}: {decision:decision}[; {note:words}]"),
-    "ExtensionRequested": ("Xin gia hạn đến {limit:limit}[; lý do: {reason}]", "Extension asked for until {limit:limit}[; reason: {reason}]"),
-    "ExtensionApproved": ("Cho gia hạn từ {was:limit} đến {limit:limit}[, do {requested_by:post} xin][; ghi chú: {note}]", "Extension approved from {was:limit} to {limit:limit}[, asked for by {requested_by:post}][; note: {note}]"),
-    "ExtensionRefused": ("Không cho gia hạn[; lý do: {reason}]", "Extension refused[; reason: {reason}]"),
+    "ExtensionRequested": ("Xin gia hạn đến {limit:limit}[; lý do: {reason:words}]", "Extension asked for until {limit:limit}[; reason: {reason:words}]"),
+    "ExtensionApproved": ("Cho gia hạn từ {was:limit} đến {limit:limit}[, do {requested_by:post} xin][; ghi chú: {note:words}]", "Extension approved from {was:limit} to {limit:limit}[, asked for by {requested_by:post}][; note: {note:words}]"),
+    "ExtensionRefused": ("Không cho gia hạn[; lý do: {reason:words}]", "Extension refused[; reason: {reason:words}]"),
     "AssignmentAmended": ("Sửa nội dung nhiệm vụ[: “{work}”][; lý do: {reason}]", "Task amended[: “{work}”][; reason: {reason}]"),
     "AssignmentReassigned": ("Chuyển nhiệm vụ từ {from_unit:unit} sang {to_unit:unit}[, {to_person:post} phụ trách][; lý do: {reason}]", "Task moved from {from_unit:unit} to {to_unit:unit}[, {to_person:post} in charge][; reason: {reason}]"),
     "AssignmentSuspended": ("Tạm dừng nhiệm vụ[; lý do: {reason}]", "Task suspended[; reason: {reason}]"),
     "AssignmentResumed": ("Tiếp tục nhiệm vụ[; lý do: {reason}]", "Task resumed[; reason: {reason}]"),
     "AssignmentCarriedOver": ("Chuyển nhiệm vụ sang giai đoạn {to_phase}[, từ {from_phase}][, hạn {limit:limit}][; lý do: {reason}]", "Task carried over to phase {to_phase}[ from {from_phase}][, limit {limit:limit}][; reason: {reason}]"),
     "AssignmentCancelled": ("Hủy nhiệm vụ[; lý do: {reason}]", "Task cancelled[; reason: {reason}]"),
-    "AssignmentClosedUnfinished": ("Kết thúc khi chưa hoàn thành[; nguyên nhân: {cause_text}][; người đứng đầu: {responsibility.head:post}]", "Closed unfinished[; cause: {cause_text}][; head: {responsibility.head:post}]"),
+    "AssignmentClosedUnfinished": ("Kết thúc khi chưa hoàn thành[; nguyên nhân: {cause_text:words}][; người đứng đầu: {responsibility.head:post}]", "Closed unfinished[; cause: {cause_text:words}][; head: {responsibility.head:post}]"),
     "AssignmentMarkedAtRisk": ("Đánh dấu có nguy cơ chậm ({rule:risk_rule})", "Marked at risk ({rule:risk_rule})"),
     "AssignmentRiskCleared": ("Hết nguy cơ chậm[; lý do: {reason}]", "No longer at risk[; reason: {reason}]"),
     "ObligationDeclared": ("Ghi nhận nghĩa vụ {duty.kind:obligation_kind} “{duty.title}”[ của {duty.unit:unit}][, {duty.post:post}][; hạn {limit:limit}][; lý do: {reason}]", "Duty declared: {duty.kind:obligation_kind} “{duty.title}”[ of {duty.unit:unit}][, {duty.post:post}][; limit {limit:limit}][; reason: {reason}]"),
@@ -83,8 +84,8 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "OwnerSet": ("Giao cho {unit:unit}[, {post:post}][; lý do: {reason}]", "Owned by {unit:unit}[, {post:post}][; reason: {reason}]"),
     "ObligationSubmitted": ("Nộp lần {submission}[, văn bản {document.number}], xét theo thời điểm {decides_at:when}[; nội dung: {note:words}]", "Handed in, no. {submission}[, document {document.number}], judged at {decides_at:when}[; {note:words}]"),
     "NothingToReportDeclared": ("Báo cáo không phát sinh, lần {submission}[; ghi chú: {note:words}]", "Nothing to report, no. {submission}[; note: {note:words}]"),
-    "ObligationAccepted": ("Chấp nhận: {verdict.against_original:timeliness} theo hạn gốc; người nộp {submitter:post}[; ghi chú: {note}]", "Accepted: {verdict.against_original:timeliness} by the first limit; handed in by {submitter:post}[; note: {note}]"),
-    "ObligationReturned": ("Trả lại lần {submission}[; lý do: {reason}]", "No. {submission} returned[; reason: {reason}]"),
+    "ObligationAccepted": ("Chấp nhận: {verdict.against_original:timeliness} theo hạn gốc; người nộp {submitter:post}[; ghi chú: {note:words}]", "Accepted: {verdict.against_original:timeliness} by the first limit; handed in by {submitter:post}[; note: {note:words}]"),
+    "ObligationReturned": ("Trả lại lần {submission}[; lý do: {reason:words}]", "No. {submission} returned[; reason: {reason:words}]"),
     "ObligationConsolidated": ("Tổng hợp vào {consolidated_in}", "Consolidated in {consolidated_in}"),
     "ObligationForwarded": ("Chuyển {addressee:post}", "Forwarded to {addressee:post}"),
     "ObligationCorrected": ("Đính chính lần {correction}[, văn bản {document.number}][; lý do: {reason}]", "Corrected, no. {correction}[, document {document.number}][; reason: {reason}]"),
@@ -93,9 +94,9 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "WarningDelivered": ("Cảnh báo cấp {level} đã gửi: {notices:notices}", "Warning of level {level} delivered: {notices:notices}"),
     "WarningAcknowledged": ("Người nhận đã xem cảnh báo cấp {level}", "Warning of level {level} acknowledged"),
     "ResponseRecorded": ("Đã xử lý cảnh báo: {response:response}[; nội dung: {note:words}]", "Warning answered: {response:response}[; {note:words}]"),
-    "WarningResolved": ("Khép cảnh báo[; ghi chú: {note}]", "Warning resolved[; note: {note}]"),
+    "WarningResolved": ("Khép cảnh báo[; ghi chú: {note:words}]", "Warning resolved[; note: {note:words}]"),
     "WarningEscalated": ("Nâng cảnh báo lên cấp {level}, {act:warning_act}: gửi {recipients:posts}", "Warning escalated to level {level} ({act:warning_act}): to {recipients:posts}"),
-    "WarningDismissed": ("Bác bỏ cảnh báo[; lý do: {reason}]", "Warning dismissed[; reason: {reason}]"),
+    "WarningDismissed": ("Bác bỏ cảnh báo[; lý do: {reason:words}]", "Warning dismissed[; reason: {reason:words}]"),
     "WarningSuperseded": ("Cảnh báo hết hiệu lực: {reason:superseded}", "Warning superseded: {reason:superseded}"),
     "AccessRecorded": ("Đọc lịch sử ({act:access_act}): {about}[; người đọc {reader:post}][; lý do: {reason:words}]", "Audit history read ({act:access_act}): {about}[; reader {reader:post}][; reason: {reason:words}]"),
 }  # fmt: skip

@@ -1,6 +1,7 @@
 """The published language as documents: JSON Schema, AsyncAPI and OpenAPI, written from the registry and kept fresh.
 
-Whatever is written depends on the contracts alone: same contracts, same bytes.
+Whatever is written depends on the contracts alone: same contracts, same bytes. Schemas of older event versions, which upcasters
+read, stay as they were when those versions were the newest.
 """
 
 import json
@@ -53,7 +54,7 @@ def event_schema(known: MessageType[Event]) -> dict[str, Any]:
 def export(registry: Registry, folder: Path) -> list[Path]:
     """Write every document below the folder and remove what does not belong there; the paths written, sorted."""
     wanted = _contents(registry)
-    for name in _present(folder) - wanted.keys():
+    for name in _present(registry, folder) - wanted.keys():
         (folder / name).unlink()
     for name, content in wanted.items():
         path = folder / name
@@ -64,7 +65,7 @@ def export(registry: Registry, folder: Path) -> list[Path]:
 
 def stale(registry: Registry, folder: Path) -> list[str]:
     """Names of documents that are missing, different or superfluous, sorted; empty when all are fresh."""
-    wanted, present = _contents(registry), _present(folder)
+    wanted, present = _contents(registry), _present(registry, folder)
     different = {name for name in wanted.keys() & present if (folder / name).read_bytes() != wanted[name]}
     return sorted((wanted.keys() ^ present) | different)
 
@@ -116,8 +117,10 @@ def _contents(registry: Registry) -> dict[str, bytes]:
     }
 
 
-def _present(folder: Path) -> set[str]:
-    return set(_files(folder, folder)) if folder.is_dir() else set()
+def _present(registry: Registry, folder: Path) -> set[str]:
+    """The documents in a folder but those of older event versions."""
+    older = {f"json-schema/events/{type_}.json" for type_ in registry.contracts.older_events}
+    return set(_files(folder, folder)) - older if folder.is_dir() else set()
 
 
 def _files(folder: Path, root: Path) -> Iterator[str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from contracts.base import Command
 from contracts.warning import AcknowledgeWarning, DismissWarning, RecordResponse, ResolveWarning, ResponseKind
 from domain.warning_state import Warned
+from services.outgoing import BESIDE
 from services.simulation.desk import Desk, Staff
 from services.simulation.wording import DIRECTIVES
 
@@ -63,4 +64,5 @@ class Answers:
     def _dismiss(self, stream: str) -> None:
         state, staff = self._of(stream)
         if state.is_open:
-            self._send(stream, staff, DismissWarning(reason="cảnh báo không còn căn cứ"), staff.office.post)
+            texts = {"reason": "cảnh báo không còn căn cứ"}
+            self._send(stream, staff, DismissWarning(reason=BESIDE), staff.office.post, texts)

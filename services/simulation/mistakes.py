@@ -16,7 +16,7 @@ from contracts.base import Command
 from contracts.envelope import Actor
 from contracts.phase import ClosePhase
 from domain.calendar import local_date
-from services.outgoing import Outgoing, to_json
+from services.outgoing import BESIDE, Outgoing, to_json
 from services.simulation.desk import WRONG, Desk, Staff
 
 _EVERY = 9
@@ -51,11 +51,16 @@ class Mistakes:
         kinds[(self._number - 1) % len(kinds)](staff)
 
     def _wrong(
-        self, staff: Staff, stream: str, command: Command, actor: Actor, ago: dt.timedelta | None = None
+        self,
+        staff: Staff,
+        stream: str,
+        command: Command,
+        actor: Actor,
+        ago: dt.timedelta | None = None,
+        texts: dict[str, str] | None = None,
     ) -> None:
-        self.desk.send(
-            "OSS", stream, command, actor, organisation=staff.organisation, ago=ago or dt.timedelta(), wrong=True
-        )
+        ago, organisation = ago or dt.timedelta(), staff.organisation
+        self.desk.send("OSS", stream, command, actor, organisation=organisation, ago=ago, texts=texts, wrong=True)
 
     def _some(self, staff: Staff, *status: str) -> str | None:
         """A task in one of these states that nothing else touches in this half-day."""
@@ -88,7 +93,8 @@ class Mistakes:
         if stream is None or state is None or state.current is None or state.unit is None:
             return
         due = Due(day=local_date(state.current.at) - dt.timedelta(days=30))
-        self._wrong(staff, stream, RequestExtension(due=due, reason="nhầm ngày"), staff.clerk(state.unit))
+        asked, texts = RequestExtension(due=due, reason=BESIDE), {"reason": "nhầm ngày"}
+        self._wrong(staff, stream, asked, staff.clerk(state.unit), texts=texts)
 
     def _by_another_unit(self, staff: Staff) -> None:
         """Another unit starts the work (R-020)."""

@@ -23,6 +23,7 @@ from contracts.phase import (
 )
 from domain.calendar import local_date
 from domain.obligation_state import SETTLED
+from services.outgoing import BESIDE
 from services.simulation.desk import Desk, Staff
 from services.simulation.tasks import Tasks
 from services.simulation.wording import CAUSES
@@ -89,12 +90,15 @@ class Phases:
     def _sign(self, stream: str) -> None:
         if self.desk.world.phase(stream).status != "under_review":
             return
-        lines = tuple(self._lines(stream))
+        found = self._lines(stream)
         texts = {"summary": "Đa số nhiệm vụ hoàn thành; nhiệm vụ còn lại chuyển giai đoạn sau."}
-        self._send(stream, SignOffPhaseReview(lines=lines), self._staff(stream).director, texts)
+        texts |= {f"lines.{number}.cause_text": text for number, (_, text) in enumerate(found)}
+        signed = SignOffPhaseReview(lines=tuple(line for line, _ in found))
+        self._send(stream, signed, self._staff(stream).director, texts)
         self.desk.put_off(2, stream, self._lists)
 
-    def _lines(self, stream: str) -> list[ReviewLine]:
+    def _lines(self, stream: str) -> list[tuple[ReviewLine, str]]:
+        """A line per open task of the phase, each with the words of its cause."""
         programme, code = stream.split("/")[1:]
         staff, found = self._staff(stream), []
         for task in self.desk.world.streams("assignment", programme):
@@ -104,7 +108,8 @@ class Phases:
             cause, text = self.desk.rng.choice(CAUSES)
             head = staff.head(state.unit).post
             answer = Responsibility(collective=state.unit, individual=state.accountable, head=head)
-            found.append(ReviewLine(item=task, cause=cause, cause_text=text, responsibility=answer))  # type: ignore[arg-type]
+            line = ReviewLine(item=task, cause=cause, cause_text=BESIDE, responsibility=answer)  # type: ignore[arg-type]
+            found.append((line, text))
         return found[:_LINES]
 
     def _lists(self, stream: str) -> None:

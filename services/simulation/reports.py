@@ -20,6 +20,7 @@ from contracts.obligation import (
 )
 from domain.calendar import local_date
 from domain.obligation_state import OWED, Obligation
+from services.outgoing import BESIDE
 from services.simulation.characters import Character
 from services.simulation.desk import Desk, Staff
 from services.simulation.tasks import HOURS, evidence
@@ -132,7 +133,7 @@ class Reports:
         if actor.unit != state.unit:
             actor = staff.clerk(state.unit)
         if duty.kind in _REPORTS and desk.chance(0.05):
-            self._send(stream, staff, DeclareNothingToReport(note="không phát sinh"), actor)
+            self._send(stream, staff, DeclareNothingToReport(), actor, texts={"note": "không phát sinh"})
             return
         texts = {"note": rng.choice(EXPLANATIONS)} if duty.kind == "explanation" else {}
         if not texts and desk.chance(0.06):
@@ -163,8 +164,8 @@ class Reports:
             return
         explains = state.duty.kind == "explanation"
         if state.submissions < 3 and self.desk.chance(0.15 if explains else 0.06):
-            reason = self.desk.rng.choice(RETURN_REASONS)
-            self._send(stream, staff, ReturnObligation(reason=reason), acceptor)
+            texts = {"reason": self.desk.rng.choice(RETURN_REASONS)}
+            self._send(stream, staff, ReturnObligation(reason=BESIDE), acceptor, texts=texts)
         else:
             self._send(stream, staff, AcceptObligation(), acceptor)
 

@@ -15,6 +15,7 @@ from contracts.assignment import (
 from contracts.base import Command
 from contracts.envelope import Actor
 from domain.assignment_state import Assignment
+from services.outgoing import BESIDE
 from services.simulation.desk import Desk, Staff
 from services.simulation.transitions import TASK_OPEN
 from services.simulation.wording import RETURN_REASONS
@@ -61,7 +62,8 @@ class Reviews:
             return
         office = staff.office
         if state.submissions < 3 and desk.chance(0.12):
-            self._send(stream, staff, ReturnResult(reason=desk.rng.choice(RETURN_REASONS)), office)
+            texts = {"reason": desk.rng.choice(RETURN_REASONS)}
+            self._send(stream, staff, ReturnResult(reason=BESIDE), office, texts=texts)
             return
         authority = str(state.content.authority)
         signer = staff.holder(authority, desk.now, state.submission.post, state.content.coordinating_units)
@@ -106,7 +108,8 @@ class Reviews:
         if later and self.desk.chance(0.65):
             self._send(stream, staff, ApproveExtension(), approver, system="SIGN")
         else:
-            self._send(stream, staff, RefuseExtension(reason="chưa đủ căn cứ gia hạn"), approver, system="SIGN")
+            texts = {"reason": "chưa đủ căn cứ gia hạn"}
+            self._send(stream, staff, RefuseExtension(reason=BESIDE), approver, system="SIGN", texts=texts)
 
     def at_risk(self, stream: str) -> None:
         """A task was found at risk: the office looks at it."""

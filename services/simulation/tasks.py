@@ -25,9 +25,9 @@ from contracts.assignment import (
 from contracts.base import Command
 from contracts.envelope import Actor
 from contracts.phase import Responsibility
-from contracts.types import TextRef
 from domain.assignment_state import Assignment
 from domain.calendar import local_date
+from services.outgoing import BESIDE
 from services.simulation.characters import Character
 from services.simulation.desk import Desk, Staff
 from services.simulation.samples import part_of
@@ -165,12 +165,12 @@ class Tasks:
             texts = {"what": rng.choice(DIFFICULTIES)}
             if desk.chance(0.7):
                 texts["proposal"] = rng.choice(PROPOSALS)
-            self._send(stream, staff, RaiseDifficulty(field="PROGRESS", what=_BESIDE), unit, texts=texts)
+            self._send(stream, staff, RaiseDifficulty(field="PROGRESS", what=BESIDE), unit, texts=texts)
         elif way < 0.085 and state.referred_to is None and (above := staff.role("level_above")):
             self._send(
                 stream,
                 staff,
-                ReferMatterUp(addressee=above.post, matter=_BESIDE),
+                ReferMatterUp(addressee=above.post, matter=BESIDE),
                 unit,
                 texts={"matter": rng.choice(MATTERS)},
             )
@@ -219,8 +219,9 @@ class Tasks:
         assert state.current is not None
         rng = self.desk.rng
         day = max(local_date(state.current.at), local_date(self.desk.now)) + timedelta(days=rng.randint(7, 30))
-        ask = RequestExtension(due=Due(day=day), reason="phụ thuộc tiến độ của đơn vị phối hợp")
-        self._send(stream, staff, ask, staff.clerk(str(state.unit)))
+        ask = RequestExtension(due=Due(day=day), reason=BESIDE)
+        texts = {"reason": "phụ thuộc tiến độ của đơn vị phối hợp"}
+        self._send(stream, staff, ask, staff.clerk(str(state.unit)), texts=texts)
 
     def _delegate(self, stream: str, state: Assignment, staff: Staff) -> bool:
         """A part of the task for the unit's deputy, due before the task itself (R-025)."""
@@ -260,13 +261,9 @@ class Tasks:
         head = staff.head(state.unit).post
         command = CloseUnfinished(
             cause=cause,  # type: ignore[arg-type]
-            cause_text=text,
+            cause_text=BESIDE,
             responsibility=Responsibility(collective=state.unit, individual=state.accountable, head=head),
             partly_done_percent=state.percent if allowed else None,
             volume=f"{state.percent} % khối lượng" if allowed else None,
         )
-        self._send(stream, staff, command, staff.director, system="SIGN")
-
-
-_BESIDE = TextRef(ref="0" * 36, digest="0" * 64)
-"""Stands where the words go: `Outgoing.texts` puts them in the command's place of it."""
+        self._send(stream, staff, command, staff.director, system="SIGN", texts={"cause_text": text})

@@ -276,6 +276,16 @@ def test_erasable_texts_are_sealed_and_never_taken_as_references() -> None:
     assert refused(wire(data=VALID["data"] | {"what": reference})).refusal.field == "data.what"
 
 
+def test_texts_within_a_list_are_sealed_one_by_one() -> None:
+    valid = command(REGISTRY.contracts.commands["sauro.phase.SignOffPhaseReview.v1"])
+    (line,) = valid["data"]["lines"]
+    lines = [line | {"cause_text": words} for words in ("Chậm hồ sơ", "Ông Nguyễn Văn A\nnghỉ ốm")]
+    found = read(json.dumps(valid | {"data": {"lines": lines}}).encode())
+    assert isinstance(found, Readable)
+    assert [text.words for text in found.texts] == [each["cause_text"] for each in lines]
+    assert len({each.cause_text.ref for each in found.request.data.lines}) == 2
+
+
 def test_spacing_and_key_order_make_no_other_content() -> None:
     one, other = read(wire()), read(json.dumps(dict(reversed(VALID.items())), indent=3).encode())
     assert one.digest == other.digest

@@ -68,6 +68,15 @@ def test_writing_missing_samples_leaves_released_ones_alone(tmp_path: Path) -> N
     assert list(write_missing(CONTRACTS, tmp_path)) == []
 
 
+@pytest.mark.parametrize("type_", sorted(CONTRACTS.older_events))
+def test_an_older_version_has_a_sample_and_is_read_as_the_newest(type_: str) -> None:
+    content = (GOLDEN / f"{type_}.json").read_bytes()
+    read = CODEC.decode(content)
+    assert CODEC.type_of(read) == type_.replace(".v1", ".v2")
+    # a plain line of version 1 stays what it is
+    assert orjson.loads(content)["data"] == read.data.model_dump(mode="json", exclude_none=True)
+
+
 class ThingNamed(Event):
     version: ClassVar[int] = 3
     label: Line

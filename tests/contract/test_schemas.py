@@ -109,6 +109,19 @@ def test_the_golden_sample_fits_its_schemas(type_: str) -> None:
         assert not fits(document, schema, sample | {"position": "1"})
 
 
+@pytest.mark.parametrize("type_", sorted(REGISTRY.contracts.older_events))
+def test_the_schema_of_an_older_event_version_stays_as_it_was(type_: str, tmp_path: Path) -> None:
+    name = f"json-schema/events/{type_}.json"
+    released = (FOLDER / name).read_bytes()
+    schema = json.loads(released)
+    assert fits(schema, schema, orjson.loads((GOLDEN / f"{type_}.json").read_bytes()))
+    (tmp_path / name).parent.mkdir(parents=True)
+    (tmp_path / name).write_bytes(released)
+    export(REGISTRY, tmp_path)
+    assert (tmp_path / name).read_bytes() == released
+    assert stale(REGISTRY, tmp_path) == []
+
+
 def schemas_of(kind: str, type_: str) -> tuple[tuple[dict[str, Any], dict[str, Any]], ...]:
     own = DOCUMENTS[f"json-schema/{kind}/{type_}.json"]
     return (own, own), (ASYNCAPI, ASYNCAPI["components"]["schemas"][type_])

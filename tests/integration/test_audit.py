@@ -67,6 +67,7 @@ from services.eventlog import trees
 from services.eventlog.reading import EVENTS, LOGS, RECEIPTS
 from services.hosting import Runtime
 from services.labels import LABELS
+from services.outgoing import BESIDE
 from services.registry import REGISTRY
 from services.settings import Settings
 from services.store import Store
@@ -1087,7 +1088,7 @@ async def owing(store: Store, bus: Bus, tmp_path: Path) -> tuple[Case, Path]:
     for code in ("O-MET", "O-BACK", "O-SIGNED"):
         await case.do(SubmitObligation(), stream(code, "obligation"), "PBCXB-TP")
     await case.do(AcceptObligation(), stream("O-MET", "obligation"), "VPS-CVP")
-    await case.do(ReturnObligation(reason="thiếu số liệu"), stream("O-BACK", "obligation"), "VPS-CVP")
+    await case.do(ReturnObligation(reason=BESIDE), stream("O-BACK", "obligation"), "VPS-CVP", texts={"reason": "thiếu"})
     await case.do(WaiveObligation(reason="không còn cần"), stream("O-WAIVED", "obligation"), "VPS-CVP")
     await case.play("2026-06-14T08:00")
     await case.do(SubmitObligation(), stream("O-LATE", "obligation"), "PBCXB-TP")

@@ -6,7 +6,9 @@ Memory is the resident set of the process at work, read from /proc.
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -32,10 +34,11 @@ from services.settings import Settings
 from services.spine import command_puller, intake_for
 from services.store import Store
 from services.timekeeper.core import Timekeeper
+from services.warning.app import AHEAD as HEARD_AHEAD
 from tests.integration.processes import Installation, installation
 from tests.integration.support import Desk, client_of, events, messages, rows, stream
 
-WAITING, MEGABYTE, PATIENCE = 50_000, 1024 * 1024, 60.0
+WAITING, MANY, MEGABYTE, PATIENCE = 50_000, 10_000, 1024 * 1024, 60.0
 MOST = 32 * MEGABYTE
 """How much a service may grow while work waits; the work itself would take several times as much."""
 
@@ -60,7 +63,53 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
     """Wait for a condition; each look asks an engine."""
     async with asyncio.timeout(PATIENCE):
         while not await holds():
+            await asyncio.sleep(0)
+
+
+@dataclass
+class Others:
+    """The services a test runs by its own hand: it decides when they get on."""
+
+    desk: Desk
+    projector: Projector
+    relay: Relay
+    intake: IntakeService
+
+    @classmethod
+    @asynccontextmanager
+    async def ready(cls, desk: Desk, bus: Bus) -> AsyncIterator["Others"]:
+        """On a desk's log."""
+        puller = command_puller(bus)
+        await puller.start()
+        intake = IntakeService(intake_for(desk.store, desk.clock), bus, puller)
+        yield cls(desk, Projector(desk.store, desk.clock), Relay(desk.store, bus), intake)
+        await puller.stop()
+
+    async def project(self) -> None:
+        """Bring the read models to the head of the log."""
+        self.desk.clock.move_to(datetime.now(UTC))
+        while await asyncio.to_thread(self.projector.step):
             pass
+
+    async def get_on(self) -> None:
+        """Answer what waits, publish what came of it, show it."""
+        self.desk.clock.move_to(datetime.now(UTC))
+        while await self.intake.step(0.05):
+            pass
+        while await self.relay.step():
+            pass
+        await self.project()
+
+
+def overdue(desk: Desk, series: str, number: int) -> None:
+    """Assign tasks whose limit has passed by now."""
+    now = datetime.now(UTC)
+    at = to_local(now - timedelta(days=1))
+    desk.clock.move_to(now - timedelta(days=2))
+    due = {"due": at.date(), "hour": at.time().replace(microsecond=0)}
+    for start in range(0, number, 1000):
+        desk.assign(*(f"{series}-{n:05}" for n in range(start, min(start + 1000, number))), **due)
+    desk.clock.move_to(now)
 
 
 def ask(store: Store, what: str) -> int:
@@ -212,57 +261,117 @@ async def test_the_log_goes_on_while_nats_is_away(breakable: EmbeddedEngines, aw
     store.close()
 
 
+RAISED = "SELECT count(*) FROM log.events WHERE topic LIKE '%%.WarningRaised.%%'"
+PASSED = "SELECT count(*) FROM log.events WHERE topic LIKE '%%assignment.DeadlinePassed.%%'"
+UNHEARD = "SELECT count(*) FROM read.warnings WHERE status = 'raised'"
+
+
 async def test_a_stopped_warning_service_warns_later_and_once(processes: Installation, store: Store, bus: Bus) -> None:
     """EVENTS keep what it has not heard; killed amid its work, it repeats itself and each warning is raised once."""
-    now = datetime.now(UTC)
-    desk = Desk.founded(store, SimulatedClock(now - timedelta(days=2)))
-    at = to_local(now - timedelta(days=1))
-    desk.assign(*(f"L-{number:03}" for number in range(200)), due=at.date(), hour=at.time().replace(microsecond=0))
-    desk.clock.move_to(now)
-    projector, relay = Projector(store, desk.clock), Relay(store, bus)
-    timekeeper, puller = Timekeeper(store, bus, desk.clock), command_puller(bus)
-    await puller.start()
-    intake = IntakeService(intake_for(store, desk.clock), bus, puller)
-    raised = "SELECT count(*) FROM log.events WHERE topic LIKE '%%.WarningRaised.%%'"
-    passed = "SELECT count(*) FROM log.events WHERE topic LIKE '%%assignment.DeadlinePassed.%%'"
-
-    async def others() -> None:
-        desk.clock.move_to(datetime.now(UTC))
-        while await asyncio.to_thread(projector.step):
-            pass
-        await timekeeper.step()
-        while await intake.step(0.05):
-            pass
-        while await relay.step():
-            pass
-
-    async def fallen() -> bool:
-        await others()
-        return await _is(store, passed, 200)
-
-    async def warned() -> bool:
-        await others()
-        if processes.running and not killed and await asked(store, raised) > 20:
-            processes.kill("warning")
-            killed.append(True)
-            processes.start("warning")
-        info = await bus.js.consumer_info(bus.names.stream("EVENTS"), bus.names.stream("warning"))
-        quiet = not info.num_pending and not info.num_ack_pending and bool(killed)
-        return quiet and await _is(store, "SELECT count(*) FROM read.warnings WHERE status = 'raised'", 0)
-
+    desk = Desk.founded(store, SimulatedClock(datetime.now(UTC) - timedelta(days=2)))
+    overdue(desk, "L", 200)
+    timekeeper = Timekeeper(store, bus, desk.clock)
     killed: list[bool] = []
-    await until(fallen)
-    assert ask(store, raised) == 0
-    await bus.js.stream_info(bus.names.stream("EVENTS"))
-    processes.start("warning")
-    await until(lambda: _exists(bus))
-    await until(warned)
-    levels = [(e.stream, type(e.data).__name__) for e in events(store) if type(e.data).__name__ == "WarningRaised"]
-    assert len(levels) == len(set(levels))
-    assert {e.stream for e in events(store) if type(e.data).__name__ == "DeadlinePassed"} == {
-        e.data.about for e in events(store) if type(e.data).__name__ == "WarningRaised"
-    }
-    await puller.stop()
+    async with Others.ready(desk, bus) as others:
+
+        async def fallen() -> bool:
+            await others.project()
+            await timekeeper.step()
+            await others.get_on()
+            return await _is(store, PASSED, 200)
+
+        async def warned() -> bool:
+            await others.get_on()
+            if not killed and await asked(store, RAISED) > 20:
+                processes.kill("warning")
+                killed.append(True)
+                processes.start("warning")
+            return bool(killed) and await _heard(bus) and await _is(store, UNHEARD, 0)
+
+        await until(fallen)
+        assert ask(store, RAISED) == 0
+        processes.start("warning")
+        await until(lambda: _exists(bus))
+        await until(warned)
+    _require_each_warning_once(store)
+
+
+async def test_limits_and_warnings_wait_for_intake_with_bounded_memory(
+    processes: Installation, store: Store, bus: Bus
+) -> None:
+    """Ten thousand limits pass while intake stands still, and their warnings while it does again: neither service piles up."""
+    desk = Desk.founded(store, SimulatedClock(datetime.now(UTC) - timedelta(days=2)))
+    overdue(desk, "L", 200)
+    async with Others.ready(desk, bus) as others:
+
+        async def warned() -> bool:
+            await others.get_on()
+            return await _is(store, RAISED, await asked(store, PASSED)) and await _heard(bus)
+
+        async def all_warned() -> bool:
+            return await _is(store, PASSED, 200 + MANY) and await warned() and await _is(store, UNHEARD, 0)
+
+        async def sent() -> int:
+            return (await bus.js.stream_info(bus.names.stream("COMMANDS"))).state.last_seq
+
+        async def some_sent() -> bool:
+            return await sent() > before
+
+        async def answered() -> bool:
+            await others.get_on()
+            return await _is(store, PASSED, 200 + MANY)
+
+        await others.project()
+        processes.start("timekeeper")
+        processes.start("warning")
+        await until(lambda: _exists(bus))
+        await until(lambda: _past(store, PASSED, 200, others))
+        await until(warned)
+        memory = {name: processes.memory(name) for name in ("timekeeper", "warning")}
+        most = dict(memory)
+
+        overdue(desk, "M", MANY)
+        before = await sent()
+        await others.project()
+        await until(some_sent)
+        _look(processes, most)
+        await until(answered)
+        held = await _handed_over(bus)
+        _look(processes, most)
+        await until(all_warned)
+        _look(processes, most)
+    growth = {name: most[name] - memory[name] for name in memory}
+    print("memory:", {name: f"{memory[name] >> 20} + {grown >> 20} MB" for name, grown in growth.items()}, "held", held)
+    assert held <= HEARD_AHEAD
+    assert max(growth.values()) < MOST
+    _require_each_warning_once(store)
+
+
+def _look(processes: Installation, most: dict[str, int]) -> None:
+    most.update({name: max(seen, processes.memory(name)) for name, seen in most.items()})
+
+
+async def _past(store: Store, what: str, number: int, others: Others) -> bool:
+    await others.get_on()
+    return await _is(store, what, number)
+
+
+async def _heard(bus: Bus) -> bool:
+    """Whether the warning service has handled all there is."""
+    info = await bus.js.consumer_info(bus.names.stream("EVENTS"), bus.names.stream("warning"))
+    return not info.num_pending and not info.num_ack_pending
+
+
+async def _handed_over(bus: Bus) -> int:
+    info = await bus.js.consumer_info(bus.names.stream("EVENTS"), bus.names.stream("warning"))
+    return info.num_ack_pending or 0
+
+
+def _require_each_warning_once(store: Store) -> None:
+    found = [(e.data.about, e.stream) for e in events(store) if type(e.data).__name__ == "WarningRaised"]
+    assert len(found) == len(set(found))
+    passed = {e.stream for e in events(store) if type(e.data).__name__ == "DeadlinePassed"}
+    assert {about for about, _ in found} == passed
 
 
 async def _exists(bus: Bus) -> bool:

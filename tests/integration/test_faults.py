@@ -35,10 +35,14 @@ from contracts.assignment import (
 from contracts.base import Command
 from contracts.envelope import Actor
 from domain.calendar import to_local
+from services.audit.notes import Signer
+from services.audit.verification import reading, verify
 from services.bus import Bus, Names
 from services.clock import SystemClock
 from services.engines import EmbeddedEngines
+from services.eventlog import trees
 from services.eventlog.migrations import migrate
+from services.eventlog.reading import LOGS, head_of
 from services.outgoing import Outgoing, to_json
 from services.spine import Spine
 from services.store import Store
@@ -49,7 +53,7 @@ PROGRAMME, ORGANISATION, SOURCE = "SKHCN-TD500", "SKHCN", "DMS-TEST"
 HEAD, DEPUTY = Actor(post="TP-TTKHCN", unit="TTKHCN"), Actor(post="PP-TTKHCN", unit="TTKHCN")
 DIRECTOR = Actor(post="GD", unit="BGD", authority="APPROVE-RESULT")
 TASKS, OVERDUE = 24, 6
-KILLED = (*SERVICES, "api")
+KILLED = (*SERVICES, "api", "audit")
 PATIENCE = 90.0
 
 
@@ -287,21 +291,33 @@ async def _served(addresses: Path) -> dict[str, Any]:
                 return dict(answer.json())
 
 
+@pytest.fixture
+def signer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Signer:
+    """The installation's key, as the audit's process finds it."""
+    key = Signer.generate("sauro.local")
+    key.write(tmp_path / "audit.key")
+    monkeypatch.setenv("SAURO_AUDIT_KEY", str(tmp_path / "audit.key"))
+    monkeypatch.setenv("SAURO_AUDIT_DIR", str(tmp_path / "audit"))
+    return key
+
+
 async def test_kills_and_restarts_change_nothing(
-    durable: EmbeddedEngines, buses: tuple[Bus, Bus], tmp_path: Path
+    durable: EmbeddedEngines, buses: tuple[Bus, Bus], tmp_path: Path, signer: Signer
 ) -> None:
-    """Issue 2, section 8: faults at random moments; R-131, R-353, R-356."""
+    """Faults at random moments; R-131, R-353, R-356. What was signed on the way fits the log (R-345)."""
     disturbed, calm = _database(durable, "disturbed"), _database(durable, "calm")
     at = datetime.now(UTC).replace(microsecond=0)
     falls = at + timedelta(seconds=20)
     founding, work = imported(at, "skhcn-td500"), _work(at, falls)
     with installation(durable, disturbed, "KILL-") as running:
         running.start("api", "--addresses", str(tmp_path / "addresses.json"))
+        running.start("audit")
         await _publish(buses[0], "PROGRAMME-IMPORT", founding)
         await _until("the programme is imported", buses[0], lambda: _have(disturbed, 200))
         await _under_fire(running, buses[0], work, random.Random(20260605))
         total = len(founding + work)
         await _until("all has settled", buses[0], lambda: _past(falls) and _settled(disturbed, total))
+        await _until("all is signed", buses[0], lambda: _signed(disturbed))
         receipts, served = await _receipts(buses[0]), await _served(tmp_path / "addresses.json")
     await _undisturbed(calm, buses[1], founding, work)
 
@@ -314,6 +330,7 @@ async def test_kills_and_restarts_change_nothing(
         " WHERE topic LIKE '%DeadlinePassed%' GROUP BY 1, 2",
     )
     assert [row for row in fired if row["count"] > 1] == []
+    assert verify(disturbed, (), [signer.for_log(log).verifier() for log in LOGS]).problems == []
     assert (served["lag"], served["data"]["organisation"]["done"]) == (0, TASKS - OVERDUE)
     ours, theirs = _business(disturbed), _business(calm)
     assert sum(bool(row["delivered"]) for row in theirs["warnings"]) >= OVERDUE
@@ -323,6 +340,14 @@ async def test_kills_and_restarts_change_nothing(
 
 def _have(dsn: str, events: int) -> bool:
     return (_ask(dsn, "SELECT max(notification_id) AS head FROM log.events")[0]["head"] or 0) >= events
+
+
+def _signed(dsn: str) -> bool:
+    """The last checkpoint of each log covers all of it."""
+    with reading(dsn) as cursor:
+        return all(
+            [found.size for found in trees.checkpoints(cursor, log, newest=1)] == [head_of(cursor, log)] for log in LOGS
+        )
 
 
 def _past(moment: datetime) -> bool:

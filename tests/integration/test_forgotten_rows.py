@@ -61,7 +61,7 @@ from tests.integration.support import (
     task,
 )
 from tests.integration.test_deadlines_engine import EVIDENCE, Installation, passings
-from tests.unit.spec import ORG, PROG, local
+from tests.unit.spec import ORG, PROG, local, text
 
 PROGRAMME, P1, P2 = f"programme/{PROG}", stream("P1", "phase"), stream("P2", "phase")
 HEAD = "PBCXB-TP"
@@ -137,7 +137,7 @@ async def test_r134_a_warning_closes_with_an_action_and_not_with_an_acknowledgem
     await own.do(RecordResponse(response="completion"), warning["DONE"], HEAD)
     for code in ("SEEN", "DIRECTED", "ADJUSTED", "DONE"):
         await own.do(ResolveWarning(), warning[code], HEAD)
-    await own.do(DismissWarning(reason="nhập nhầm hạn"), warning["UNFOUNDED"], "VPS-CVP")
+    await own.do(DismissWarning(reason=text()), warning["UNFOUNDED"], "VPS-CVP", texts={"reason": "nhập nhầm hạn"})
     assert refusals(own) == [("NotNow", "subject")]
     await own.play("2026-06-14T08:00")
     standing = rows(own.store, "SELECT about, status, open, level FROM read.warnings WHERE kind = 'overdue'")
@@ -180,8 +180,8 @@ async def test_r159_unfinished_tasks_are_counted_by_cause_in_their_phase(own: In
     await assign(own, *causes, phase="P1")
     answer = Responsibility(collective="PBCXB", individual="PBCXB-PP", head=HEAD)
     for code, cause in causes.items():
-        close = CloseUnfinished(cause=cause, cause_text=f"Nguyên nhân {code}", responsibility=answer)
-        await own.do(close, stream(code))
+        close = CloseUnfinished(cause=cause, cause_text=text(), responsibility=answer)
+        await own.do(close, stream(code), texts={"cause_text": f"Nguyên nhân {code}"})
     own.accepted()
     counted = rows(
         own.store,
@@ -189,9 +189,10 @@ async def test_r159_unfinished_tasks_are_counted_by_cause_in_their_phase(own: In
         " WHERE phase = 'P1' AND status = 'closed_unfinished' GROUP BY cause",
     )
     assert {row["cause"]: row["n"] for row in counted} == {"objective": 1, "subjective": 2, "both": 1}
-    stored = [await asked(own, "/v1/events", stream=stream(code)) for code in causes]
-    closed = [event["data"] for found in stored for event in found if "Unfinished" in event["type"]]
-    assert [data["cause_text"] for data in closed] == [f"Nguyên nhân {code}" for code in causes]
+    for code in causes:
+        entries = (await asked(own, f"/v1/history/{stream(code)}"))["entries"]
+        (closed,) = [entry for entry in entries if entry["event"] == "AssignmentClosedUnfinished"]
+        assert f"nguyên nhân: “Nguyên nhân {code}”" in closed["sentence"]
 
 
 async def test_r160_a_review_names_collective_individual_and_head_apart(own: Installation) -> None:
@@ -204,10 +205,11 @@ async def test_r160_a_review_names_collective_individual_and_head_apart(own: Ins
     for second in (headless, vacant):
         answers = {"T-1": whole, "T-2": second}
         lines = [
-            ReviewLine(item=stream(code), cause="both", cause_text="Chậm hồ sơ", responsibility=answer)
+            ReviewLine(item=stream(code), cause="both", cause_text=text(), responsibility=answer)
             for code, answer in answers.items()
         ]
-        await own.do(SignOffPhaseReview(lines=tuple(lines)), P1)
+        causes = {f"lines.{number}.cause_text": "Chậm hồ sơ" for number in range(len(lines))}
+        await own.do(SignOffPhaseReview(lines=tuple(lines)), P1, texts=causes)
     assert refusals(own) == [("HeadMissing", "data.lines.1.responsibility.head")]
     (signed,) = [e for e in await asked(own, "/v1/events", stream=P1) if "PhaseReviewSignedOff" in e["type"]]
     assert [line["responsibility"] for line in signed["data"]["lines"]] == [
@@ -268,7 +270,8 @@ async def test_r330_an_extension_after_the_limit_does_not_erase_the_lateness(own
     await assign(own, "LATE", "IN-TIME", phase="P1", due=date(2026, 6, 4))
     await finish(own, "IN-TIME")
     await own.play("2026-06-05T08:00")
-    await own.do(RequestExtension(due=Due(day=date(2026, 6, 30)), reason="chờ số liệu"), stream("LATE"), HEAD)
+    extension = RequestExtension(due=Due(day=date(2026, 6, 30)), reason=text())
+    await own.do(extension, stream("LATE"), HEAD, texts={"reason": "chờ số liệu"})
     await own.do(ApproveExtension(), stream("LATE"))
     await own.play("2026-06-20T08:00")
     await finish(own, "LATE")

@@ -23,7 +23,7 @@ from services.registry import REGISTRY
 from services.store import Store
 from tests.integration.reviewing import EVIDENCE, EXPLANATION, TASK, WORDS, Case
 from tests.integration.support import AUTHORITY, events, publish, rows, stream, task
-from tests.unit.spec import PROG
+from tests.unit.spec import PROG, text
 
 
 @pytest.fixture
@@ -276,8 +276,8 @@ async def test_late_entries_stand_with_both_clocks_verdicts(case: Case) -> None:
     await case.play("2026-06-11T10:00")
     in_time = {"at": "2026-06-10T20:00", "actor": "PBCXB-TP"}
     await case.do(SubmitResult(evidence=EVIDENCE), stream("T-2"), **in_time)  # within the day's tolerance
-    extension = Due(day=date(2026, 6, 20))
-    await case.do(RequestExtension(due=extension, reason="Chờ số liệu"), stream("T-4"), "PBCXB-TP")
+    extension = RequestExtension(due=Due(day=date(2026, 6, 20)), reason=text())
+    await case.do(extension, stream("T-4"), "PBCXB-TP", texts={"reason": "Chờ số liệu"})
     await case.do(ApproveExtension(), stream("T-4"), "GD")
     await case.play("2026-06-13T10:00")
     await case.do(SubmitResult(evidence=EVIDENCE), stream("T-3"), **in_time)

@@ -30,8 +30,8 @@ from contracts.assignment import (
 from contracts.base import Command
 from contracts.envelope import Actor
 from services.clock import SimulatedClock
-from services.intake.reading import Incoming
-from services.outgoing import Outgoing, to_json
+from services.intake.reading import Incoming, SeededSalts
+from services.outgoing import BESIDE, Outgoing, to_json
 from services.projector.core import Projector
 from services.projector.rebuild import rebuild
 from services.spine import intake_for
@@ -60,10 +60,10 @@ STEPS: tuple[tuple[Command, Actor], ...] = (
     (StartWork(), HEAD),
     (ReportProgress(percent=30), HEAD),
     (ReportProgress(percent=60), DEPUTY),
-    (RequestExtension(due=Due(day=date(2026, 12, 31)), reason="sample"), HEAD),
+    (RequestExtension(due=Due(day=date(2026, 12, 31)), reason=BESIDE), HEAD),
     (SuspendAssignment(reason="sample"), OFFICE),
     (SubmitResult(evidence=(Evidence(system="DMS", number="1"),)), DEPUTY),
-    (ReturnResult(reason="sample"), OFFICE),
+    (ReturnResult(reason=BESIDE), OFFICE),
     (SignOffCompletion(), DIRECTOR),
     (SignOffCompletion(), Actor(post=DEPUTY.post, unit=DEPUTY.unit, authority="APPROVE-RESULT")),
 )
@@ -74,6 +74,8 @@ def _incoming(position: int, task: int, step: int) -> Incoming:
     subject = f"assignment/{PROGRAMME}/H-{task}"
     at = NOW + timedelta(seconds=position)
     outgoing = Outgoing(f"h-{position}", "assignment", command, subject, PROGRAMME, ORGANISATION, actor, at)
+    if isinstance(command, RequestExtension | ReturnResult):
+        outgoing = outgoing._replace(texts={"reason": "sample"})
     return Incoming(SOURCE, PROGRAMME, to_json(outgoing, SOURCE), position + 1)
 
 
@@ -88,12 +90,13 @@ def _played(dsn: str, batches: list[list[Incoming]], project_every: int) -> tupl
     store = Store.open(dsn)
     _world(store)
     clock = SimulatedClock(NOW + timedelta(hours=1))
-    intake, projector = intake_for(store, clock), Projector(store, clock)
+    salts = SeededSalts(7)
+    intake, projector = intake_for(store, clock, salts), Projector(store, clock)
     outcomes: dict[str, Any] = {}
     projector.prepare()
     for number, batch in enumerate(batches):
         if number % 3 == 2:
-            intake = intake_for(store, clock)  # a restart: nothing cached
+            intake = intake_for(store, clock, salts)  # a restart: nothing cached
         for receipt in intake.process(batch).receipts:
             first = outcomes.setdefault(receipt.id, (receipt.outcome, receipt.positions, receipt.refusal))
             assert first == (receipt.outcome, receipt.positions, receipt.refusal)

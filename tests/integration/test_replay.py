@@ -60,7 +60,7 @@ from tests.integration.support import (
     task,
 )
 from tests.integration.test_followers import EVIDENCE
-from tests.unit.spec import PROG, local
+from tests.unit.spec import PROG, local, text
 
 AXES: tuple[Axis, ...] = ("recorded", "occurred")
 VIEWS = tuple(view.name for view in REGISTRY.views)
@@ -520,12 +520,12 @@ async def met_after_all(store: Store, bus: Bus) -> SimulatedClock:
     await publish(spine, sender, *(sender.document(StartWork(), name, "PBCXB-TP") for name in names))
     await play(spine, "2026-06-11T10:00", clock)
     evening: dict[str, Any] = {"at": "2026-06-10T20:00"}
-    extension = RequestExtension(due=Due(day=date(2026, 6, 30)), reason="Chờ số liệu")
+    extension = RequestExtension(due=Due(day=date(2026, 6, 30)), reason=text())
     await publish(
         spine,
         sender,
         sender.document(SubmitResult(evidence=EVIDENCE), names[1], "PBCXB-TP", **evening),
-        sender.document(extension, names[2], "PBCXB-TP", **evening),
+        sender.document(extension, names[2], "PBCXB-TP", **evening, texts={"reason": "Chờ số liệu"}),
     )
     await publish(spine, sender, sender.document(ApproveExtension(), names[2], **evening))
     await play(spine, "2026-06-15T10:00", clock)

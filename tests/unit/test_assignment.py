@@ -96,9 +96,9 @@ from tests.unit.spec_tasks import (
 
 C = f"assignment/{PROG}/T-02"
 LIMIT = local("2026-06-16T00:00")
-CLOSE = CloseUnfinished(cause="objective", cause_text="chậm vốn", responsibility=Responsibility(head="PBCXB-TP"))
+CLOSE = CloseUnfinished(cause="objective", cause_text=text("chậm vốn"), responsibility=Responsibility(head="PBCXB-TP"))
 MILESTONE = Milestone(code="M-1", what="Dự thảo", due=Due(day=day(6, 8)))
-EXTEND = RequestExtension(due=Due(day=day(6, 30)), reason="chờ ý kiến")
+EXTEND = RequestExtension(due=Due(day=day(6, 30)), reason=text("chờ ý kiến"))
 PROGRESS = ReportProgress(percent=40)
 
 
@@ -286,7 +286,7 @@ def test_r163_an_hour_is_written_with_before() -> None:
     for content in (clear(due=due), clear(milestones=(milestone,))):
         refused(HourNeedsBefore, world, AssignTask(content=content))
         refused(HourNeedsBefore, world, DraftTask(content=content))
-    refused(HourNeedsBefore, at_work(), RequestExtension(due=due, reason="x"), "PBCXB-PP")
+    refused(HourNeedsBefore, at_work(), RequestExtension(due=due, reason=text()), "PBCXB-PP")
     world = assigned(clear(due=Due(day=day(6, 15), hour=time(15), boundary="before")))
     assert world.state(T).original.at == local("2026-06-15T15:00")
 
@@ -426,11 +426,11 @@ def test_r116_a_result_is_handed_in_with_evidence_by_the_lead_unit() -> None:
 
 def test_r125_a_returned_result_is_owed_again() -> None:
     world = under_review()
-    refused(RoleRequired, world, ReturnResult(reason="thiếu"), "PBCXB-TP")
-    found = world.do(ReturnResult(reason="thiếu phụ lục"), T, "VPS-PVP", "2026-06-12T08:00")
+    refused(RoleRequired, world, ReturnResult(reason=text("thiếu")), "PBCXB-TP")
+    found = world.do(ReturnResult(reason=text("thiếu phụ lục")), T, "VPS-PVP", "2026-06-12T08:00")
     assert names(found) == ["ResultReturned", "DeadlineScheduled"]
     assert (status(world), last(found).key.due_version) == ("in_progress", 2)
-    refused(NotNow, world, ReturnResult(reason="x"), "VPS-PVP")
+    refused(NotNow, world, ReturnResult(reason=text()), "VPS-PVP")
     refused(NotNow, world, SignOffCompletion(), authority="KY")
 
 
@@ -440,8 +440,8 @@ def test_the_authority_the_task_names_may_return_too() -> None:
     assigned(world=world)
     world.do(StartWork(), T, "PBCXB-PP")
     world.do(HANDED_IN, T, "PBCXB-PP")
-    refused(RoleRequired, world, ReturnResult(reason="x"), "QLVH-TP")
-    assert names(world.do(ReturnResult(reason="x"), T, "QLVH-TP", authority="KY"))[0] == "ResultReturned"
+    refused(RoleRequired, world, ReturnResult(reason=text()), "QLVH-TP")
+    assert names(world.do(ReturnResult(reason=text()), T, "QLVH-TP", authority="KY"))[0] == "ResultReturned"
 
 
 def test_r091_who_hands_in_does_not_sign_off() -> None:
@@ -513,7 +513,7 @@ def test_r347_the_first_submission_that_is_later_accepted_decides() -> None:
 
 def test_r347_a_returned_submission_does_not_decide() -> None:
     world = under_review("2026-06-10T08:00")
-    world.do(ReturnResult(reason="thiếu"), T, "VPS-PVP", "2026-06-14T08:00")
+    world.do(ReturnResult(reason=text("thiếu")), T, "VPS-PVP", "2026-06-14T08:00")
     assert "DeadlinePassed" in names(world.timekeeper("2026-06-16T00:00"))
     world.do(HANDED_IN, T, "PBCXB-PP", "2026-06-17T08:00")
     (signed, *_) = sign_off(world, "2026-06-18T08:00")
@@ -523,7 +523,7 @@ def test_r347_a_returned_submission_does_not_decide() -> None:
 
 def test_r347_returned_after_the_limit_passes_at_the_limits_own_instant() -> None:
     world = under_review("2026-06-10T08:00")
-    world.do(ReturnResult(reason="thiếu"), T, "VPS-PVP", "2026-06-18T08:00")
+    world.do(ReturnResult(reason=text("thiếu")), T, "VPS-PVP", "2026-06-18T08:00")
     (passed,) = world.timekeeper("2026-06-18T08:00", late="2026-06-18T08:00")
     assert (passed.data.key.due_version, passed.occurred_at) == (2, LIMIT)
 
@@ -575,7 +575,7 @@ def test_r140_no_update_is_owed_while_the_result_is_under_review() -> None:
     world = under_review("2026-06-03T08:00", clear(update_every_days=3))
     assert names(world.events[-3:]) == ["ResultSubmitted", "DeadlineMet", "DeadlineCancelled"]
     assert world.timekeeper("2026-06-12T00:00") == []
-    found = world.do(ReturnResult(reason="thiếu"), T, "VPS-PVP", "2026-06-12T08:00")
+    found = world.do(ReturnResult(reason=text("thiếu")), T, "VPS-PVP", "2026-06-12T08:00")
     assert [event.data.key.kind for event in found[1:]] == ["assignment_due", "progress_update_due"]
     world.do(ReportProgress(percent=80), T, "PBCXB-PP")
     world.timekeeper("2026-06-16T00:00")
@@ -610,13 +610,13 @@ def test_r024_a_matter_referred_up_is_decided_before_the_task_is_closed() -> Non
 def test_r324_the_lead_unit_alone_cannot_extend_its_own_limit() -> None:
     world = at_work()
     refused(NoExtensionAsked, world, ApproveExtension())
-    refused(NoExtensionAsked, world, RefuseExtension(reason="x"))
+    refused(NoExtensionAsked, world, RefuseExtension(reason=text()))
     refused(WrongUnit, world, EXTEND, "QLVH-TP")
     found = world.do(EXTEND, T, "PBCXB-TP", "2026-06-10T08:00")
     assert names(found) == ["ExtensionRequested"]
     assert world.state(T).current.at == LIMIT
     refused(RoleRequired, world, ApproveExtension(), "PBCXB-TP")
-    refused(RoleRequired, world, RefuseExtension(reason="x"), "PBCXB-TP")
+    refused(RoleRequired, world, RefuseExtension(reason=text()), "PBCXB-TP")
     found = world.do(ApproveExtension(), T, "GD", "2026-06-11T08:00")
     assert names(found) == ["ExtensionApproved", "DeadlineRescheduled"]
     approved = found[0].data
@@ -636,13 +636,13 @@ def test_r324_nobody_approves_the_extension_they_asked_for() -> None:
 def test_r330_a_refused_extension_leaves_the_limit() -> None:
     world = at_work()
     world.do(EXTEND, T, "PBCXB-TP")
-    assert names(world.do(RefuseExtension(reason="không đủ căn cứ"), T, "GD")) == ["ExtensionRefused"]
+    assert names(world.do(RefuseExtension(reason=text("không đủ căn cứ")), T, "GD")) == ["ExtensionRefused"]
     assert (world.state(T).current.at, world.state(T).extension) == (LIMIT, None)
 
 
 def test_an_extension_is_later_when_asked_and_still_when_approved() -> None:
     world = at_work(world=phased())
-    refused(ExtensionNotLater, world, RequestExtension(due=Due(day=day(6, 15)), reason="x"), "PBCXB-PP")
+    refused(ExtensionNotLater, world, RequestExtension(due=Due(day=day(6, 15)), reason=text()), "PBCXB-PP")
     world.do(EXTEND, T, "PBCXB-PP")
     world.do(CarryOverAssignment(to_phase="P2", due=Due(day=day(7, 31)), reason="x"), T)
     refused(ExtensionNotLater, world, ApproveExtension())
@@ -784,7 +784,7 @@ def test_cancelled_with_authority_and_reason() -> None:
 def test_r159_r160_closed_unfinished_with_cause_and_responsibility() -> None:
     world = at_work()
     refused(RoleRequired, world, CLOSE, "PBCXB-TP")
-    nobody = CloseUnfinished(cause="both", cause_text="x", responsibility=Responsibility(collective="PBCXB"))
+    nobody = CloseUnfinished(cause="both", cause_text=text(), responsibility=Responsibility(collective="PBCXB"))
     assert refused(HeadMissing, world, nobody).field == "data.responsibility.head"
     found = world.do(CLOSE, T, "GD", "2026-06-10T08:00")
     assert names(found) == [
@@ -799,7 +799,7 @@ def test_r159_r160_closed_unfinished_with_cause_and_responsibility() -> None:
     refused(NotNow, world, CLOSE)
     reason = Responsibility(head_missing_reason="khuyết vị trí")
     other = under_suspension()
-    other.do(CloseUnfinished(cause="both", cause_text="x", responsibility=reason), T, "VPS-CVP")
+    other.do(CloseUnfinished(cause="both", cause_text=text(), responsibility=reason), T, "VPS-CVP")
     assert status(other) == "closed_unfinished"
 
 
@@ -818,13 +818,13 @@ _ACTS: tuple[tuple[Command, str, str | None], ...] = (
     (ReachMilestone(milestone="M-1"), "PBCXB-TP", None),
     (RaiseDifficulty(field="A", what=text()), "PBCXB-TP", None),
     (HANDED_IN, "PBCXB-TP", None),
-    (ReturnResult(reason="x"), "GD", None),
+    (ReturnResult(reason=text()), "GD", None),
     (SignOffCompletion(), "GD", "KY"),
     (ReferMatterUp(addressee="PGD", matter=text()), "PBCXB-TP", None),
     (RecordHigherDecision(decision="refused"), "PGD", None),
     (EXTEND, "PBCXB-TP", None),
     (ApproveExtension(), "GD", None),
-    (RefuseExtension(reason="x"), "GD", None),
+    (RefuseExtension(reason=text()), "GD", None),
     (AmendAssignment(work="x", reason="x"), "GD", None),
     (ReassignAssignment(person="PBCXB-PP", reason="x"), "GD", None),
     (SuspendAssignment(reason="x"), "GD", None),

@@ -96,14 +96,14 @@ def _of_director(*commands: Command, stream: str = T) -> list[Act]:
     return [Act(command, stream, "GD") for command in commands]
 
 
-_END = CloseUnfinished(cause="both", cause_text="x", responsibility=Responsibility(head="PBCXB-TP"))
+_END = CloseUnfinished(cause="both", cause_text=text(), responsibility=Responsibility(head="PBCXB-TP"))
 LIFE = [
     *_of_lead(AcknowledgeAssignment(), StartWork(), HANDED_IN, HANDED_IN),
     *(Act(ReportProgress(percent=percent), T, "PBCXB-PP") for percent in (10, 85)),
     *_of_lead(ReachMilestone(milestone="M-1"), ReachMilestone(milestone="M-2")),
     *_of_lead(RaiseDifficulty(field="LAND", what=text()), ReferMatterUp(addressee="PGD", matter=text())),
-    *_of_lead(*(RequestExtension(due=Due(day=due), reason="x") for due in (day(6, 20), day(7, 10)))),
-    *_of_director(ReturnResult(reason="x"), ApproveExtension(), ApproveExtension(), RefuseExtension(reason="x")),
+    *_of_lead(*(RequestExtension(due=Due(day=due), reason=text()) for due in (day(6, 20), day(7, 10)))),
+    *_of_director(ReturnResult(reason=text()), ApproveExtension(), ApproveExtension(), RefuseExtension(reason=text())),
     Act(SignOffCompletion(), T, "GD", "KY"),
     Act(RecordHigherDecision(decision="approved"), T, "PGD"),
     *_of_director(AmendAssignment(work="x", reason="x"), ReassignAssignment(person="PBCXB-PP", reason="x")),
@@ -114,7 +114,7 @@ LIFE = [
     *_of_director(MarkAtRisk(rule="open_difficulty"), ClearRisk(reason="x")),
 ]
 MOVES = [
-    *_of_lead(*[RequestExtension(due=Due(day=day(9, 1)), reason="x")] * 2),
+    *_of_lead(*[RequestExtension(due=Due(day=day(9, 1)), reason=text())] * 2),
     *_of_director(
         ApproveExtension(), ApproveExtension(), CarryOverAssignment(to_phase="P2", due=Due(day=day(8, 1)), reason="x")
     ),
@@ -122,13 +122,13 @@ MOVES = [
 ]
 FINISH = [
     *_of_lead(HANDED_IN),
-    Act(ReturnResult(reason="x"), T, "VPS-PVP"),
+    Act(ReturnResult(reason=text()), T, "VPS-PVP"),
     Act(SignOffCompletion(), T, "GD", "KY"),
 ]
 CHILD = [
     *_of_director(AssignTask(content=clear(parent="T-01")), DraftTask(content=TaskContent()), stream=C),
     *_of_director(CancelAssignment(reason="x"), stream=C),
-    *_of_lead(StartWork(), HANDED_IN, RequestExtension(due=Due(day=day(7, 1)), reason="x"), stream=C),
+    *_of_lead(StartWork(), HANDED_IN, RequestExtension(due=Due(day=day(7, 1)), reason=text()), stream=C),
     *_of_director(ApproveExtension(), stream=C),
     Act(SignOffCompletion(), C, "GD", "KY"),
 ]
@@ -136,13 +136,13 @@ _REPORT = Duty(kind="report", title="x", unit="PBCXB")
 OWED = [
     *_of_director(*[DeclareObligation(duty=_REPORT, due=Due(day=day(6, 9)))] * 3, stream=OB),
     *_of_lead(*[SubmitObligation()] * 2, stream=OB),
-    *_of_director(AcceptObligation(), ReturnObligation(reason="x"), WaiveObligation(reason="x"), stream=OB),
+    *_of_director(AcceptObligation(), ReturnObligation(reason=text()), WaiveObligation(reason="x"), stream=OB),
     *_of_director(ConfigureDue(due=Due(day=day(6, 18)), reason="x"), stream=OB),
     *_of_director(DemandExplanation(about=T, reason="x"), stream=f"obligation/{PROG}/EXA-T-01"),
 ]
 ANSWERS = [
     *_of_lead(AcknowledgeWarning(), RecordResponse(response="directive"), ResolveWarning(), stream=WARNING),
-    *_of_director(DismissWarning(reason="x"), stream=WARNING),
+    *_of_director(DismissWarning(reason=text()), stream=WARNING),
 ]
 RARE = [
     *_of_director(_END, CancelAssignment(reason="x")),

@@ -207,7 +207,7 @@ def test_missed_then_handed_in_late() -> None:
 
 def test_a_slow_timekeeper_does_not_hide_that_the_limit_passed() -> None:
     world = submitted("2026-06-05T01:00", settings=Settings(late_entry_tolerance_hours=0))
-    world.do(ReturnObligation(reason="x"), S, "VPS-CVP", "2026-06-05T02:00")
+    world.do(ReturnObligation(reason=text()), S, "VPS-CVP", "2026-06-05T02:00")
     found = world.do(ConfigureDue(due=due(20), reason="x"), S, "GD", "2026-06-06T02:00")
     assert names(found) == ["DeadlinePassed", "DueConfigured", "DeadlineRescheduled"]
     assert (found[0].occurred_at, found[0].policy_version) == (local("2026-06-06T00:00"), 1)
@@ -249,8 +249,8 @@ def test_r347_in_time_but_entered_late_within_tolerance_supersedes_the_passing()
 def test_r182_returned_then_accepted_shows_both_verdicts_and_sets_the_limit_again() -> None:
     world = submitted("2026-06-05T10:00")
     with pytest.raises(NotAcceptor):
-        world.do(ReturnObligation(reason="thiếu"), S, "QLVH-TP", "2026-06-05T11:00")
-    returned = world.do(ReturnObligation(reason="thiếu"), S, "VPS-PVP", "2026-06-07T11:00")
+        world.do(ReturnObligation(reason=text("thiếu")), S, "QLVH-TP", "2026-06-05T11:00")
+    returned = world.do(ReturnObligation(reason=text("thiếu")), S, "VPS-PVP", "2026-06-07T11:00")
     assert names(returned) == ["ObligationReturned", "DeadlineScheduled"]
     assert returned[1].data.key.due_version == 2
     assert world.state(S).status == "open"
@@ -264,7 +264,7 @@ def test_r182_returned_then_accepted_shows_both_verdicts_and_sets_the_limit_agai
 
 def test_return_of_an_undated_one_sets_no_limit() -> None:
     world = submitted(limit=None)
-    assert names(world.do(ReturnObligation(reason="thiếu"), S, "VPS-CVP")) == ["ObligationReturned"]
+    assert names(world.do(ReturnObligation(reason=text("thiếu")), S, "VPS-CVP")) == ["ObligationReturned"]
 
 
 def test_who_may_hand_in_and_who_may_accept() -> None:
@@ -288,7 +288,7 @@ def test_r258_nothing_to_report_counts_as_handed_in() -> None:
     world = given()
     with pytest.raises(WrongUnit):
         world.do(DeclareNothingToReport(), S, "QLVH-TP", "2026-06-04T08:00")
-    found = world.do(DeclareNothingToReport(note="không phát sinh"), S, "PBCXB-TP", "2026-06-04T08:00")
+    found = world.do(DeclareNothingToReport(note=text("không phát sinh")), S, "PBCXB-TP", "2026-06-04T08:00")
     assert names(found) == ["DeadlineApproached", "NothingToReportDeclared", "DeadlineMet"]
     assert accept(world, "2026-06-04T09:00")[0].data.verdict.against_current == "early"
 

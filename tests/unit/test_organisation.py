@@ -39,7 +39,7 @@ from domain.organisation import (
     UnknownUnit,
     require_unit,
 )
-from tests.unit.spec import PROG, World, local, names, sample_world
+from tests.unit.spec import PROG, World, local, names, sample_world, text
 from tests.unit.spec_tasks import CLEAR, ORGANISATION, T, at_work, clear, day, office, sign_off, under_review
 
 NEW_UNIT = EstablishUnit(unit="PVH", name_vi="Phòng Văn hóa", kind="division", parent="BGD", valid_from=day(7, 1))
@@ -317,7 +317,7 @@ def test_r091_who_hands_a_report_in_does_not_accept_it_under_another_post() -> N
 def test_r091_r324_nobody_approves_their_own_extension_under_another_post() -> None:
     for until, allowed in ((None, False), (day(6, 4), True)):
         world = both(at_work(), "GD", until)
-        world.do(RequestExtension(due=Due(day=day(6, 20)), reason="x"), T, "PBCXB-PP", "2026-06-03T08:00")
+        world.do(RequestExtension(due=Due(day=day(6, 20)), reason=text()), T, "PBCXB-PP", "2026-06-03T08:00")
         if allowed:
             assert world.do(ApproveExtension(), T, "GD", "2026-06-05T08:00")
             continue

@@ -54,7 +54,7 @@ from tests.unit.spec_tasks import T, clear, office
 P1, P2, P3, P5 = (f"phase/{PROG}/P{number}" for number in (1, 2, 3, 5))
 PRODUCT = f"obligation/{PROG}/OB-1"
 LINE = ReviewLine(
-    item=PRODUCT, cause="objective", cause_text="chậm vốn", responsibility=Responsibility(head="PBCXB-TP")
+    item=PRODUCT, cause="objective", cause_text=text("chậm vốn"), responsibility=Responsibility(head="PBCXB-TP")
 )
 MISSING = DeclareProductMissing(product=MissingProduct(obligation=PRODUCT, reason="chưa có", follow_up="giai đoạn 2"))
 
@@ -236,7 +236,7 @@ def test_r063_review_lines_need_the_head_or_a_reason_and_the_director() -> None:
     world.timekeeper("2026-06-06T00:00")
     with pytest.raises(NotNow):
         world.do(SignOffPhaseReview(), P1, "GD")
-    world.do(StartPhaseReview(note="bắt đầu"), P1, "VPS-CVP")
+    world.do(StartPhaseReview(note=text("bắt đầu")), P1, "VPS-CVP")
     headless = replace(LINE, responsibility=Responsibility(collective="PBCXB"))
     with pytest.raises(HeadMissing) as caught:
         world.do(SignOffPhaseReview(lines=(LINE, headless)), P1, "GD")
@@ -267,7 +267,7 @@ def test_r047_r049_closing_names_the_products_nobody_decided_on() -> None:
     with pytest.raises(RoleRequired):
         world.do(MISSING, P1, "PBCXB-TP")
     world.do(MISSING, P1, "GD")
-    closed, *_ = world.do(ClosePhase(note="đóng"), P1, "GD")
+    closed, *_ = world.do(ClosePhase(note=text("đóng")), P1, "GD")
     assert closed.data.missing == (MISSING.product,)
     with pytest.raises(PhaseIsClosed):
         product(world, stream=f"obligation/{PROG}/OB-9")

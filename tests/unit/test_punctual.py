@@ -21,7 +21,7 @@ from contracts.obligation import AcceptObligation, ConfigureDue, DeclareObligati
 from contracts.phase import Responsibility
 from contracts.programme import AdoptEscalationPolicy, EscalationPolicy, Ladder, Rung
 from domain.obligation_opening import explanation_stream
-from tests.unit.spec import PROG, World, names
+from tests.unit.spec import PROG, World, names, text
 from tests.unit.spec_chain import Chain
 from tests.unit.spec_tasks import HANDED_IN, PROGRAMME, T, at_work, clear, day, office, sign_off
 
@@ -49,7 +49,7 @@ def to(stream: str, command: Any, actor: str = "GD") -> Callable[[str], tuple[st
     return lambda at: (at, lambda world: world.do(command, stream, actor, at))
 
 
-END = CloseUnfinished(cause="both", cause_text="x", responsibility=Responsibility(head="PBCXB-TP"))
+END = CloseUnfinished(cause="both", cause_text=text(), responsibility=Responsibility(head="PBCXB-TP"))
 DONE = to(T, HANDED_IN, "PBCXB-PP")
 LATER = Due(day=day(7, 20))
 REPORT = DeclareObligation(duty=Duty(kind="report", title="x", unit="PBCXB"), due=Due(day=day(6, 12)))
@@ -72,12 +72,12 @@ LIVES: dict[str, list[tuple[str, Act]]] = {
         ("2026-06-17T09:00", lambda world: sign_off(world, "2026-06-17T09:00")),
     ],
     "extended": [
-        to(T, RequestExtension(due=LATER, reason="x"), "PBCXB-PP")("2026-06-14T08:00"),
+        to(T, RequestExtension(due=LATER, reason=text()), "PBCXB-PP")("2026-06-14T08:00"),
         to(T, ApproveExtension())("2026-06-19T08:00"),
         DONE("2026-07-10T08:00"),
     ],
     "extended, and late again": [
-        to(T, RequestExtension(due=LATER, reason="x"), "PBCXB-PP")("2026-06-14T08:00"),
+        to(T, RequestExtension(due=LATER, reason=text()), "PBCXB-PP")("2026-06-14T08:00"),
         to(T, ApproveExtension())("2026-06-19T08:00"),
         to(T, END)("2026-08-03T08:00"),
     ],

@@ -154,15 +154,15 @@ def test_r134_an_action_answers_it_and_stops_the_ladder(response: Any) -> None:
     chain.until("2026-08-01T00:00")
     assert chain.of("WarningEscalated") == []
     refused(NotRecipient, chain.world, ResolveWarning(), late, "QLVH-TP")
-    assert names(chain.world.do(ResolveWarning(note="xong"), late, "VPS-CVP")) == ["WarningResolved"]
+    assert names(chain.world.do(ResolveWarning(note=text("xong")), late, "VPS-CVP")) == ["WarningResolved"]
     assert not chain.world.state(late).is_open
-    refused(NotNow, chain.world, DismissWarning(reason="x"), late, "GD")
+    refused(NotNow, chain.world, DismissWarning(reason=text()), late, "GD")
 
 
 def test_r134_a_reasoned_dismissal_by_director_or_office_closes_it() -> None:
     chain, late = overdue()
-    refused(RoleRequired, chain.world, DismissWarning(reason="x"), late, "PBCXB-TP")
-    found = chain.world.do(DismissWarning(reason="nhập nhầm hạn"), late, "VPS-CVP")
+    refused(RoleRequired, chain.world, DismissWarning(reason=text()), late, "PBCXB-TP")
+    found = chain.world.do(DismissWarning(reason=text("nhập nhầm hạn")), late, "VPS-CVP")
     assert names(found) == ["WarningDismissed", "DeadlineCancelled"]
     refused(NotNow, chain.world, RecordResponse(response="directive"), late, "PBCXB-TP")
     chain.until("2026-08-01T00:00")
@@ -188,7 +188,7 @@ def test_a_warning_that_does_not_exist_takes_no_answer() -> None:
         RecordResponse(response="directive"),
         ResolveWarning(),
         AcknowledgeWarning(),
-        DismissWarning(reason="x"),
+        DismissWarning(reason=text()),
     ):
         refused(NoSuchStream, world, command, stream, "GD")
         assert world.state(stream) is None
@@ -344,7 +344,7 @@ def test_r153_the_same_task_goes_to_other_roles_in_another_programme() -> None:
 def test_r141_a_moved_limit_supersedes_its_warnings_and_the_new_one_warns_anew() -> None:
     chain, late = overdue()
     world = chain.world
-    world.do(RequestExtension(due=Due(day=day(6, 30)), reason="x"), T, "PBCXB-PP", "2026-06-17T08:00")
+    world.do(RequestExtension(due=Due(day=day(6, 30)), reason=text()), T, "PBCXB-PP", "2026-06-17T08:00")
     world.do(ApproveExtension(), T, "GD")
     chain.settle()
     assert world.state(late).status == "superseded"
