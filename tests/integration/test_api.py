@@ -311,7 +311,8 @@ async def test_routing_errors_are_problems(api: httpx.AsyncClient) -> None:
 
 async def test_an_unexpected_error_is_a_problem_without_details(own: World) -> None:
     with psycopg.connect(own.store.dsn, autocommit=True) as connection:
-        connection.execute("ALTER TABLE read.obligations DROP COLUMN kind CASCADE")
+        for table in ("obligations", "obligations_counts"):
+            connection.execute(f"ALTER TABLE read.{table} DROP COLUMN kind CASCADE".encode())
     async with client_of(own.app()) as client:
         problem = refused(await client.get("/v1/obligations"), 500)
         assert "kind" not in problem["detail"]
