@@ -92,7 +92,7 @@ class Bench:
             yield place
         finally:
             self.execute(f"DROP DATABASE {name} WITH (FORCE)")
-            in_loop_of_its_own(lambda: _delete_streams(place))
+            in_loop_of_its_own(lambda: delete_streams(place))
 
     def template(self, key: object, make: Callable[[Installation], None]) -> str:
         """The name of a database that `make` filled, made once a run of the suite; copies of it take seconds."""
@@ -107,7 +107,7 @@ class Bench:
                 self.execute(f"DROP DATABASE {name} WITH (FORCE)")
                 raise
             finally:
-                in_loop_of_its_own(lambda: _delete_streams(place))
+                in_loop_of_its_own(lambda: delete_streams(place))
             self.templates[key] = name
         return self.templates[key]
 
@@ -127,7 +127,8 @@ class Bench:
         return self.engines.addresses.postgres.replace("/postgres?", f"/{database}?")
 
 
-async def _delete_streams(place: Installation) -> None:
+async def delete_streams(place: Installation) -> None:
+    """Delete the streams of an installation."""
     bus = await Bus.connect(place.nats, place.names, name="bench")
     known = {info.config.name for info in await bus.js.streams_info()}
     for spec in STREAMS:

@@ -30,8 +30,8 @@ class Figure:
 
     @property
     def ratio(self) -> dict[str, float]:
-        """Ours divided by theirs."""
-        return {name: self.median / theirs for name, theirs in self.beside.items() if theirs}
+        """Ours divided by theirs, where theirs is more than nothing."""
+        return {name: self.median / theirs for name, theirs in self.beside.items() if theirs > 0}
 
     @property
     def spread(self) -> float:
@@ -82,14 +82,18 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
+def beside_it(row: Mapping[str, Any]) -> list[str]:
+    """What stood beside a figure, in words, each with ours divided by theirs."""
+    ratios = {name: f" (× {ratio:.2f})" for name, ratio in row["ratio"].items()}
+    return [f"{name} {number(value)}{ratios.get(name, '')}" for name, value in row["beside"].items()]
+
+
 def show(figures: Sequence[Figure], title: str) -> None:
     """Print the figures with spread, ratios, and beside each floor whether it is reached."""
     table = Table("benchmark", "unit", "median", "min", "max", "spread", "runs", "beside", "floor", title=title)
     for figure in figures:
         row = figure.as_json()
-        beside = "\n".join(
-            f"{name} {number(value)} (× {row['ratio'][name]:.2f})" for name, value in figure.beside.items()
-        )
+        beside = "\n".join(beside_it(row))
         floors = "\n".join(
             f"[green]reached[/] {what}" if reached else f"[red]not reached[/] {what}" for what, reached in verdicts(row)
         )

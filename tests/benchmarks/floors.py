@@ -5,7 +5,12 @@ from dataclasses import dataclass, field
 
 LIBRARY = "eventsourcing, as documented"
 COPY = "raw COPY, 500 a commit"
+FETCH = "raw fetch and ack"
 SQL = "bare SQL"
+GET = "eventsourcing, repository.get"
+LOOP = "bare loop"
+SLEEPER = "bare process"
+ENGINES = "engines alone"
 SMALL_LOG = "log of 10,000 events"
 RECORDED = "the same in recorded time"
 

@@ -4,25 +4,31 @@ Latencies are taken from the moment the sender hands a command to its connection
 """
 
 import asyncio
-import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
 import orjson
+import psycopg
 from nats.aio.msg import Msg
 
 from services.bus import Bus
+from tests.benchmarks.bare import answering, subject_of
 from tests.benchmarks.bench import RUNS, Bench
 from tests.benchmarks.commands import PROGRAMME, SOURCE, Message, chain, code_of, progress, uuid7s
-from tests.benchmarks.figures import Figure
+from tests.benchmarks.figures import Figure, median_of
+from tests.benchmarks.floors import LOOP
 from tests.benchmarks.ingest import connected
+from tests.benchmarks.reading import keep
 from tests.benchmarks.running import Http, at_rest, events_begin_at, sauro, settled
 from tests.benchmarks.world import World, world
 
-PER_SECOND, SECONDS = 500, 10
+PER_SECOND, SECONDS, THEIR_SECONDS = 500, 10, 3
 ASSIGNMENTS = 5_000
 EARLIER = chain()
+Asked = Callable[[int], Awaitable[int]]
+"""The version at which a reader sees an assignment."""
 
 
 async def receipt(bench: Bench) -> list[Figure]:
@@ -36,28 +42,49 @@ async def visible(bench: Bench) -> list[Figure]:
 
 
 async def _figures(bench: Bench, name: str, *, visible: bool) -> list[Figure]:
-    seconds = max(2.0, SECONDS * min(bench.scale, 1))
+    runs: dict[str, list[float]] = {}
     template = world(bench, World(ASSIGNMENTS, (EARLIER,)))
-    halves, tails = [], []
-    with bench.installation(template) as place:
+    async with AsyncExitStack() as stack:
+        place = stack.enter_context(bench.installation(template))
         store, bus = await connected(place)
-        base = len(store.recorder.tails([f"assignment/{PROGRAMME}/{code_of(0)}"], [0]))
+        stack.push_async_callback(bus.close)
+        base = len(store.recorder.tails([subject_of(0)], [0]))
         head = store.recorder.max_notification_id() or 0
         store.close()
         await events_begin_at(bus, head)
-        async with sauro(place, "up") as running, Http(running["api"]) as http:
-            bench.says("waiting for the read models")
-            await at_rest(bus, http, head)
-            for run in range(RUNS + 1):
-                bench.says(f"run {run} of {RUNS}, {PER_SECOND} commands/s for {seconds:.0f} s")
-                load = Load(bus, int(PER_SECOND * seconds), run, base)
-                found = await (load.visible(http) if visible else load.receipts())
+        running = await stack.enter_async_context(sauro(place, "up"))
+        http = await stack.enter_async_context(Http(running["api"]))
+        bench.says("waiting for the read models")
+        await at_rest(bus, http, head)
+        raw = await stack.enter_async_context(answering(place, ASSIGNMENTS, base))
+        sql = await stack.enter_async_context(await psycopg.AsyncConnection.connect(place.dsn, autocommit=True))
+
+        async def by_http(assignment: int) -> int:
+            row = await http.json(f"/v1/assignments/{PROGRAMME}/{code_of(assignment)}")
+            return int(row["data"]["version"])
+
+        async def by_sql(assignment: int) -> int:
+            query = "SELECT version FROM raw_rows WHERE subject = %s"
+            (version,) = await (await sql.execute(query, (subject_of(assignment),), prepare=True)).fetchone() or (0,)
+            return int(version)
+
+        sides: tuple[tuple[str, Bus, int, Asked], ...] = (
+            (name, bus, SECONDS, by_http),
+            (LOOP, raw, THEIR_SECONDS, by_sql),
+        )
+        for run in range(RUNS + 1):
+            for whose, its, full, ask in sides:
+                seconds = max(2.0, full * min(bench.scale, 1))
+                bench.says(f"run {run} of {RUNS}, {whose}: {PER_SECOND} commands/s for {seconds:.0f} s")
+                load = Load(its, int(PER_SECOND * seconds), run, base)
+                found = await (load.visible(ask) if visible else load.receipts())
+                await settled(http, 0)
                 if run:
-                    cuts = statistics.quantiles(found, n=100)
-                    halves.append(cuts[49])
-                    tails.append(cuts[98])
-        await bus.close()
-    return [Figure(f"{name} p50", "ms", False, tuple(halves)), Figure(f"{name} p99", "ms", False, tuple(tails))]
+                    keep(runs, whose, found)
+    return [
+        Figure(f"{name} {cut}", "ms", False, tuple(runs[f"{name} {cut}"]), {LOOP: median_of(runs[f"{LOOP} {cut}"])})
+        for cut in ("p50", "p99")
+    ]
 
 
 class Load:
@@ -91,7 +118,7 @@ class Load:
         ids = [orjson.loads(data)["id"] for _, _, data in self._messages]
         return [1000 * (self._received[id_] - at) for id_, at in zip(ids, self._sent, strict=True)]
 
-    async def visible(self, http: Http) -> list[float]:
+    async def visible(self, ask: Asked) -> list[float]:
         """Milliseconds until a report shows; the reader always turns to the command sent last."""
         sending = asyncio.create_task(self._send())
         found, seen = [], -1
@@ -103,13 +130,10 @@ class Load:
             seen, number = last, self._first + last
             wanted = self._base + 1 + number // ASSIGNMENTS
             async with asyncio.timeout(60):
-                while True:
-                    row = await http.json(f"/v1/assignments/{PROGRAMME}/{code_of(number % ASSIGNMENTS)}")
-                    if row["data"]["version"] >= wanted:
-                        break
+                while await ask(number % ASSIGNMENTS) < wanted:
+                    pass
             found.append(1000 * (time.perf_counter() - self._sent[last]))
         await sending
-        await settled(http, 0)
         return found
 
     async def _send(self) -> None:

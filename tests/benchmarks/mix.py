@@ -1,108 +1,35 @@
-"""A realistic mix of what integrating systems send: whole lives of tasks and reports, interleaved, with mistakes and repeats.
+"""A realistic mix of what integrating systems and Sauro's own services send: whole lives, interleaved, with mistakes and repeats.
 
-Shares follow the demo's year and a half of four programmes: three in five commands speak of reports owed, the rest of tasks.
-One in ten is refused by a rule, one in twenty is a repeat of a message that was sent before.
+It holds every command type. Most speak of tasks at work and reports owed, progress above all; one in eighty is
+administration, one after the other. One in ten is refused by a rule, one in twenty is a repeat of a message that was sent
+before. In life the timekeeper's and the warning service's commands follow from events: where they run as well, theirs come in
+addition, and what comes second is accepted without effect.
 """
 
 import random
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from hashlib import sha256
-from typing import Any
 
 import orjson
 
-from domain.calendar import to_local
-from tests.benchmarks.commands import DUE, ORGANISATION, PROGRAMME, Message, uuid7s
+from contracts.deadlines import DeadlineKey, DeadlineKind
+from domain.calendar import local_date, to_local
+from domain.warning_state import stream_of
+from tests.benchmarks import lives
+from tests.benchmarks.commands import PROGRAMME, Message, uuid7s
+from tests.benchmarks.lives import ADMINISTRATION, CODE, LIVES, UNIT_OF, Life, Step, asked
 
 REFUSED, REPEATED = 0.10, 0.05
 OPEN_LIVES = 400
-Step = tuple[str, str, str, str | None, dict[str, Any]]
-"""aggregate, type, acting post, authority, data."""
-_UNIT = "PKHTC"
-_HEAD, _CLERK, _OFFICE, _DIRECTOR = "TP-PKHTC", "PP-PKHTC", "TP-VP", "GD"
-_UNIT_OF = {_HEAD: _UNIT, _CLERK: _UNIT, _OFFICE: "VP", _DIRECTOR: "BGD", "TP-TP-UBND": "TP-UBND"}
-
-
-def _document(name: str) -> dict[str, Any]:
-    return {"system": "DMS", "number": name, "sha256": sha256(name.encode()).hexdigest()}
-
-
-def _content(milestones: int = 0) -> dict[str, Any]:
-    return {
-        "person": _HEAD,
-        "work": "Rà soát, cập nhật số liệu và báo cáo kết quả",
-        "due": {"day": DUE.isoformat(), "boundary": "by_end_of"},
-        "responsibility": "Phòng chủ trì",
-        "authority": "APPROVE-RESULT",
-        "deliverables": [{"code": "D-1", "what": "Báo cáo"}],
-        "measures": [{"what": "Mức độ hoàn thành", "target": "100 %"}],
-        "checking": {"checked_by": _OFFICE, "every": "monthly"},
-        "lead_unit": _UNIT,
-        "milestones": [
-            {"code": f"M-{n}", "what": "Mốc", "due": {"day": f"2029-0{n}-15", "boundary": "by_end_of"}}
-            for n in range(1, milestones + 1)
-        ],
-    }
-
-
-def _told(percent: int) -> Step:
-    return "assignment", "ReportProgress", _CLERK, None, {"percent": percent, "judgement": "on_track"}
-
-
-def _act(type_: str, post: str, authority: str | None = None, **data: Any) -> Step:
-    return "assignment", type_, post, authority, data
-
-
-def _duty(type_: str, post: str, **data: Any) -> Step:
-    return "obligation", type_, post, None, data
-
-
-_SIGNED = _act("SignOffCompletion", _DIRECTOR, "APPROVE-RESULT")
-_SUBMITTED = _act("SubmitResult", _CLERK, evidence=[_document("KQ")])
-_ORDERLY = (
-    _act("AssignTask", _DIRECTOR, content=_content()), _act("AcknowledgeAssignment", _HEAD), _act("StartWork", _CLERK),
-    _told(20), _told(45),
-    _act("RaiseDifficulty", _CLERK, field="PROGRESS", what="Chậm số liệu đầu vào", proposal="Đề nghị phối hợp"),
-    _told(70), _told(100), _SUBMITTED, _SIGNED,
-)  # fmt: skip
-_CORRECTED = (
-    _act("AssignTask", _DIRECTOR, content=_content(2)), _act("StartWork", _CLERK), _told(30),
-    _act("ReachMilestone", _CLERK, milestone="M-1"),
-    _act("RequestExtension", _CLERK, due={"day": "2031-03-31", "boundary": "by_end_of"}, reason="phụ thuộc tiến độ"),
-    _act("ApproveExtension", _DIRECTOR), _told(90), _SUBMITTED, _act("ReturnResult", _OFFICE, reason="thiếu phụ lục"),
-    _SUBMITTED, _SIGNED,
-)  # fmt: skip
-_ABANDONED = (
-    _act("DraftTask", _OFFICE, content={"work": "Nhiệm vụ dự thảo"}), _act("AssignTask", _DIRECTOR, content=_content()),
-    _act("StartWork", _CLERK), _told(10),
-    _act("ReferMatterUp", _CLERK, addressee="TP-TP-UBND", matter="Vướng mắc về quy định liên ngành"),
-    _act("RecordHigherDecision", "TP-TP-UBND", decision="redirected", note="Thực hiện theo quy định"),
-    _act("SuspendAssignment", _OFFICE, reason="chờ hướng dẫn"), _act("ResumeAssignment", _OFFICE, reason="đã có"),
-    _act("AmendAssignment", _OFFICE, work="Phạm vi điều chỉnh", reason="thay đổi"),
-    _act("CancelAssignment", _DIRECTOR, reason="không còn phù hợp"),
-)  # fmt: skip
-
-
-def _asked(day: str, hour: str | None = None) -> Step:
-    duty = {"kind": "ad_hoc_report", "title": "Báo cáo đột xuất", "unit": _UNIT, "aggregator": "VP", "mandatory": False}
-    due = {"day": day, "boundary": "before" if hour else "by_end_of"} | ({"hour": hour} if hour else {})
-    return _duty("RequestAdHocReport", _OFFICE, duty=duty, due=due, reason="cần chỉ đạo")
-
-
-_SENT = _duty("SubmitObligation", _CLERK, document=_document("BC"), channel="electronic")
-_ACCEPTED = _duty("AcceptObligation", _OFFICE)
-_REPORTED = (_asked(DUE.isoformat()), _SENT, _ACCEPTED)
-_RETURNED = (
-    _asked(DUE.isoformat()), _SENT, _duty("ReturnObligation", _OFFICE, reason="chưa thống nhất"), _SENT, _ACCEPTED,
-    _duty("CorrectObligation", _CLERK, document=_document("BC-2"), reason="điều chỉnh"),
-    _duty("ConsolidateObligation", _OFFICE, consolidated_in="C-1"),
-)  # fmt: skip
-_NOTHING = (_asked(DUE.isoformat()), _duty("DeclareNothingToReport", _CLERK, note="không phát sinh"), _ACCEPTED)
-_LIVES = ((_REPORTED, 50), (_RETURNED, 8), (_NOTHING, 4), (_ORDERLY, 12), (_CORRECTED, 4), (_ABANDONED, 2))
+ADMINISTERED = 80
+"""One message in so many is administration."""
+WHOLE = 4_000
+"""So many messages in a row hold every command type."""
 _FORGOTTEN = 1
 """In a hundred lives: a report asked for within two minutes that never comes, so that limits pass and warnings are raised."""
+Template = tuple[str, str, bytes, bool]
+"""source, programme, bytes, and whether a warning is named in them; ids and codes left open."""
 
 
 class Mix:
@@ -111,8 +38,19 @@ class Mix:
     def __init__(self, at: datetime, seed: int = 1) -> None:
         self._at, self._rng = at, random.Random(seed)
         self._ids = uuid7s(int(at.timestamp() * 1000) + seed * 10**7)
-        self._number, self._seed = 0, seed
+        self._number, self._seed, self._taken = 0, seed, 0
+        today = local_date(at)
+        self._days = {
+            b"@YESTERDAY@": (today - timedelta(days=1)).isoformat().encode(),
+            b"@LAST-MONTH@": (today - timedelta(days=30)).isoformat().encode(),
+            b"@MONTH@": f"{today:%Y-%m}".encode(),
+        }
+        limit = to_local(at + timedelta(minutes=2))
+        self._forgotten = self._templates((asked(limit.date().isoformat(), limit.strftime("%H:%M")),))
+        self._kinds = [self._templates(life) for life, _ in LIVES]
+        self._mistakes, self._administration = self._templates(lives.REFUSED), self._templates(ADMINISTRATION)
         self._lives = [self._life() for _ in range(OPEN_LIVES)]
+        self._desk: Iterator[Message] = iter(())
         self._sent: deque[Message] = deque(maxlen=2000)
 
     def take(self, count: int) -> list[Message]:
@@ -120,60 +58,80 @@ class Mix:
         return [self._next() for _ in range(count)]
 
     def _next(self) -> Message:
+        self._taken += 1
+        if self._taken % ADMINISTERED == 0:
+            return self._administered()
         way = self._rng.random()
         if way < REPEATED and self._sent:
             return self._sent[self._rng.randrange(len(self._sent))]
         if way < REPEATED + REFUSED:
-            return self._refused()
+            return self._message(self._rng.choice(self._mistakes), self._code())
         place = self._rng.randrange(OPEN_LIVES)
         while (message := next(self._lives[place], None)) is None:
             self._lives[place] = self._life()
         self._sent.append(message)
         return message
 
+    def _administered(self) -> Message:
+        while (message := next(self._desk, None)) is None:
+            self._desk = self._lived(self._administration)
+        return message
+
     def _life(self) -> Iterator[Message]:
-        self._number += 1
-        steps: tuple[Step, ...]
         if self._rng.randrange(100) < _FORGOTTEN:
-            limit = to_local(self._at + timedelta(minutes=2))
-            steps = (_asked(limit.date().isoformat(), limit.strftime("%H:%M")),)
-        else:
-            (steps,) = self._rng.choices([life for life, _ in _LIVES], [share for _, share in _LIVES])
-        code = f"X{self._seed}-{self._number:07}"
-        return iter([self._message(step, code) for step in steps])
+            return self._lived(self._forgotten)
+        (kind,) = self._rng.choices(self._kinds, [share for _, share in LIVES])
+        return self._lived(kind)
 
-    def _refused(self) -> Message:
+    def _lived(self, templates: Sequence[Template]) -> Iterator[Message]:
+        code = self._code()
+        return iter([self._message(template, code) for template in templates])
+
+    def _code(self) -> str:
         self._number += 1
-        code = f"X{self._seed}-{self._number:07}"
-        unclear = _content() | {"authority": None, "measures": []}
-        step = self._rng.choice(
-            (
-                _act("StartWork", _CLERK),
-                _told(50),
-                _act("AssignTask", _DIRECTOR, content=unclear),
-                _SENT,
-                _ACCEPTED,
-                _SIGNED,
-            )
-        )
-        return self._message(step, code)
+        return f"X{self._seed}-{self._number:07}"
 
-    def _message(self, step: Step, code: str) -> Message:
-        aggregate, type_, post, authority, data = step
-        source = "SIGN-SKHCN" if authority else "RPT-SKHCN" if aggregate == "obligation" else "DMS-SKHCN"
+    def _templates(self, life: Life) -> list[Template]:
+        return [self._template(step) for step in life]
+
+    def _template(self, step: Step) -> Template:
+        within = f"{step.programme}/" if step.code != step.programme else ""
         envelope = {
             "specversion": "1.0",
-            "id": next(self._ids),
-            "source": source,
-            "type": f"sauro.{aggregate}.{type_}.v1",
-            "subject": f"{aggregate}/{PROGRAMME}/{code}",
+            "id": "@ID@",
+            "source": step.source,
+            "type": f"sauro.{step.aggregate}.{step.type}.v1",
+            "subject": f"{step.aggregate}/{within}{step.code}",
             "time": self._at.isoformat(),
             "datacontenttype": "application/json",
-            "organisation": ORGANISATION,
-            "programme": PROGRAMME,
-            "actorpost": post,
-            "actorunit": _UNIT_OF[post],
-            **({"actorauthority": authority} if authority else {}),
-            "data": data,
+            "organisation": step.organisation,
+            "programme": step.programme,
+            "actorpost": step.post,
+            "actorunit": step.unit or UNIT_OF.get(step.post, step.post),
+            **({"actorauthority": step.authority} if step.authority else {}),
+            "data": step.data,
         }
-        return source, PROGRAMME, orjson.dumps(envelope)
+        data = orjson.dumps(envelope)
+        for name, day in self._days.items():
+            data = data.replace(name, day)
+        return step.source, step.programme, data, b"@OF-" in data
+
+    def _message(self, template: Template, code: str) -> Message:
+        source, programme, data, warns = template
+        if warns:
+            for about in ("assignment", "obligation"):
+                data = data.replace(b"@OF-%b@" % about.encode(), _warning(about, code).encode())
+        data = data.replace(b"@ID@", next(self._ids).encode()).replace(CODE.encode(), code.encode())
+        return source, programme.replace(CODE, code), data
+
+
+def types_of(messages: Sequence[Message]) -> set[str]:
+    """The command types that messages hold."""
+    return {orjson.loads(data)["type"] for _, _, data in messages}
+
+
+def _warning(about: str, code: str) -> str:
+    """The code of the warning that the passing of a life's own limit raises."""
+    kind: DeadlineKind = "assignment_due" if about == "assignment" else "obligation_due"
+    key = DeadlineKey(kind=kind, occurrence="1", due_version=1)
+    return stream_of(PROGRAMME, f"{about}/{PROGRAMME}/{code}", key, early=False).rsplit("/", 1)[-1]

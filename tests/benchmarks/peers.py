@@ -1,6 +1,5 @@
-"""What stands beside ingest, on the same PostgreSQL and NATS: raw COPY, raw fetch and ack, and the eventsourcing library."""
+"""What stands beside our figures on the same PostgreSQL and NATS: raw COPY, raw fetch and ack, and the eventsourcing library."""
 
-import statistics
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,29 +19,70 @@ from tests.benchmarks.commands import ORGANISATION, PROGRAMME, SOURCE
 TOGETHER = 500
 _EVENTS = "notification_id, originator_id, originator_version, topic, recorded_at, state"
 _EVENT_TYPES = ["int8", "text", "int8", "text", "timestamptz", "bytea"]
-_RECEIPTS = "receipt, source, command_id, outcome, digest, recorded_at, first_position, event_count, version"
-_RECEIPT_TYPES = ["int8", "text", "text", "int2", "bytea", "timestamptz", "int8", "int4", "int8"]
+_RECEIPTS = "receipt, source, command_id, outcome, digest, recorded_at, first_position, event_count, version, refusal"
+_RECEIPT_TYPES = ["int8", "text", "text", "int2", "bytea", "timestamptz", "int8", "int4", "int8", "jsonb"]
+_FIRST, _COUNT = 6, 7
 
 
-def raw_copy(place: Installation, commands: int) -> float:
-    """Commands a second when psycopg copies the last events and receipts again, 500 a commit, into tables of the same shape."""
+def last_receipt(place: Installation) -> int:
+    """The number of the last receipt: what comes after it is what a run leaves."""
+    return place.value("SELECT max(receipt) FROM log.receipts")
+
+
+def raw_tables(connection: psycopg.Connection[Any]) -> None:
+    """Tables of the log's shape, with its indexes, unless they are there."""
+    for name in ("events", "receipts"):
+        connection.execute(f"CREATE TABLE IF NOT EXISTS raw_{name} (LIKE log.{name} INCLUDING ALL)".encode())
+
+
+def refill(place: Installation, until: int) -> None:
+    """Fill `raw_tables` anew with all that the log held at a receipt, in the log's order."""
     with psycopg.connect(place.dsn, autocommit=True) as connection:
-        connection.execute("CREATE TABLE IF NOT EXISTS raw_events (LIKE log.events INCLUDING ALL)")
-        connection.execute("CREATE TABLE IF NOT EXISTS raw_receipts (LIKE log.receipts INCLUDING ALL)")
+        connection.execute("DROP TABLE IF EXISTS raw_events, raw_receipts")
+        raw_tables(connection)
+        connection.execute("INSERT INTO raw_receipts SELECT * FROM log.receipts WHERE receipt <= %s", (until,))
+        connection.execute(
+            "INSERT INTO raw_events SELECT * FROM log.events WHERE notification_id <"
+            " (SELECT min(first_position) FROM log.receipts WHERE receipt > %s)",
+            (until,),
+        )
+        connection.execute("VACUUM ANALYZE raw_events, raw_receipts")
+        connection.execute("CHECKPOINT")
+
+
+def raw_copy(place: Installation, which: str) -> float:
+    """Seconds psycopg takes to copy receipts, and their events, once more into `raw_tables`, 500 commands a commit.
+
+    `which` is a condition on the receipts; a row can be copied once.
+    """
+    with psycopg.connect(place.dsn, autocommit=True) as connection:
+        raw_tables(connection)
         receipts = connection.execute(
-            f"SELECT {_RECEIPTS} FROM log.receipts ORDER BY 1 DESC LIMIT {commands}".encode()
+            f"SELECT {_RECEIPTS} FROM log.receipts WHERE {which} ORDER BY 1".encode()
         ).fetchall()
+        positions = [row[_FIRST] + number for row in receipts for number in range(row[_COUNT])]
         events = connection.execute(
-            f"SELECT {_EVENTS} FROM log.events ORDER BY 1 DESC LIMIT {commands}".encode()
+            f"SELECT {_EVENTS} FROM log.events WHERE notification_id = ANY(%s) ORDER BY 1".encode(), (positions,)
         ).fetchall()
-        receipts.reverse()
-        events.reverse()
-        begun = time.perf_counter()
-        for start in range(0, commands, TOGETHER):
+        begun, first = time.perf_counter(), 0
+        for start in range(0, len(receipts), TOGETHER):
+            part = receipts[start : start + TOGETHER]
+            last = first + sum(receipt[_COUNT] for receipt in part)
             with connection.transaction(), connection.cursor() as cursor:
-                _copy(cursor, "raw_events", _EVENTS, _EVENT_TYPES, events[start : start + TOGETHER])
-                _copy(cursor, "raw_receipts", _RECEIPTS, _RECEIPT_TYPES, receipts[start : start + TOGETHER])
-        return commands / (time.perf_counter() - begun)
+                copy_events(cursor, events[first:last])
+                copy_receipts(cursor, part)
+            first = last
+        return time.perf_counter() - begun
+
+
+def copy_events(cursor: psycopg.Cursor[Any], rows: Sequence[Any]) -> None:
+    """COPY events into the raw table, in binary as intake does."""
+    _copy(cursor, "raw_events", _EVENTS, _EVENT_TYPES, rows)
+
+
+def copy_receipts(cursor: psycopg.Cursor[Any], rows: Sequence[Any]) -> None:
+    """COPY receipts into the raw table."""
+    _copy(cursor, "raw_receipts", _RECEIPTS, _RECEIPT_TYPES, rows)
 
 
 def _copy(cursor: psycopg.Cursor[Any], table: str, columns: str, types: list[str], rows: Sequence[Any]) -> None:
@@ -102,58 +142,72 @@ class Work(Aggregate):
 class Works(Application[UUID]):
     """Get, command, save: one at a time, as documented."""
 
-    def assign(self, code: str, command_id: str) -> UUID:
-        """A new assignment."""
-        work = Work(code=code, post="TP-TTKHCN", unit="TTKHCN", command_id=command_id)
-        work.start(post="TP-TTKHCN", unit="TTKHCN", command_id=command_id)
+    def assign(self, code: str, reports: int, ids: Iterator[str]) -> UUID:
+        """An assignment that was started and reported on so many times, in one save."""
+        work = Work(code=code, post="TP-TTKHCN", unit="TTKHCN", command_id=next(ids))
+        work.start(post="TP-TTKHCN", unit="TTKHCN", command_id=next(ids))
+        for number in range(reports):
+            _report(work, number % 100, next(ids))
         self.save(work)
         return work.id
 
     def report_progress(self, id_: UUID, percent: int, command_id: str) -> None:
         """One progress report."""
         work: Work = self.repository.get(id_)
-        work.report_progress(
-            percent=percent,
-            judgement="on_track",
-            organisation=ORGANISATION,
-            programme=PROGRAMME,
-            subject=f"assignment/{PROGRAMME}/{work.code}",
-            sender=SOURCE,
-            post="TP-TTKHCN",
-            unit="TTKHCN",
-            command_id=command_id,
-            correlation_id=command_id,
-            causation_id=command_id,
-        )
+        _report(work, percent, command_id)
         self.save(work)
 
 
-class Library:
-    """The library at work in a database of its own, with assignments that were assigned and started."""
+def _report(work: Work, percent: int, command_id: str) -> None:
+    work.report_progress(
+        percent=percent,
+        judgement="on_track",
+        organisation=ORGANISATION,
+        programme=PROGRAMME,
+        subject=f"assignment/{PROGRAMME}/{work.code}",
+        sender=SOURCE,
+        post="TP-TTKHCN",
+        unit="TTKHCN",
+        command_id=command_id,
+        correlation_id=command_id,
+        causation_id=command_id,
+    )
 
-    def __init__(self, works: Works, assignments: int, ids: Iterator[str]) -> None:
+
+class Library:
+    """The library at work in a database of its own, with assignments that have so many earlier events each."""
+
+    def __init__(self, works: Works, earlier: Sequence[int], ids: Iterator[str]) -> None:
         self._works, self._ids = works, ids
-        self._known = [works.assign(f"B-{number:07}", next(ids)) for number in range(assignments)]
+        self._known = [works.assign(f"B-{number:07}", events - 2, ids) for number, events in enumerate(earlier)]
         self._next = 0
+
+    def _chosen(self, count: int) -> list[UUID]:
+        """The next assignments, each in its turn."""
+        chosen = [self._known[(self._next + number) % len(self._known)] for number in range(count)]
+        self._next += count
+        return chosen
 
     def rate(self, commands: int) -> float:
         """Commands a second."""
-        chosen = [self._known[(self._next + number) % len(self._known)] for number in range(commands)]
-        self._next += commands
-        ids = [next(self._ids) for _ in range(commands)]
+        chosen, ids = self._chosen(commands), [next(self._ids) for _ in range(commands)]
         begun = time.perf_counter()
         for number, (id_, command_id) in enumerate(zip(chosen, ids, strict=True)):
             self._works.report_progress(id_, number % 100, command_id)
         return commands / (time.perf_counter() - begun)
 
-    def stored_bytes(self) -> float:
-        """Mean bytes of a stored progress report."""
-        found = self._works.recorder.select_notifications(2 * len(self._known), 100)
-        return statistics.mean(len(stored.state) for stored in found)
+    def gets(self, count: int) -> list[float]:
+        """Milliseconds of each `repository.get`."""
+        times = []
+        for id_ in self._chosen(count):
+            begun = time.perf_counter()
+            self._works.repository.get(id_)
+            times.append(1000 * (time.perf_counter() - begun))
+        return times
 
 
 @contextmanager
-def library(dsn: str, assignments: int, ids: Iterator[str]) -> Iterator[Library]:
+def library(dsn: str, earlier: Sequence[int], ids: Iterator[str]) -> Iterator[Library]:
     """The eventsourcing library with its PostgreSQL module, configured by its environment variables."""
     info = conninfo_to_dict(dsn)
     works = Works(
@@ -167,6 +221,6 @@ def library(dsn: str, assignments: int, ids: Iterator[str]) -> Iterator[Library]
         }
     )
     try:
-        yield Library(works, assignments, ids)
+        yield Library(works, earlier, ids)
     finally:
         works.close()

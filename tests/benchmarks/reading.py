@@ -6,20 +6,21 @@
 import random
 import statistics
 import time
-from collections.abc import Awaitable
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 
 import psycopg
 from psycopg.rows import dict_row
 
-from projections import queries_scorecards
+from projections import queries_log, queries_scorecards, queries_work
 from projections.scope import EVERYTHING
 from tests.benchmarks.bench import RUNS, Bench, Installation
-from tests.benchmarks.commands import PROGRAMME, code_of, mixed_chains
+from tests.benchmarks.commands import PROGRAMME, code_of, mixed_chains, random_ids
 from tests.benchmarks.figures import Figure, median_of
-from tests.benchmarks.floors import SMALL_LOG, SQL
+from tests.benchmarks.floors import GET, SMALL_LOG, SQL
 from tests.benchmarks.following import big
 from tests.benchmarks.ingest import connected, disconnected
+from tests.benchmarks.peers import library
 from tests.benchmarks.running import Http, sauro
 from tests.benchmarks.world import World, world
 
@@ -28,29 +29,71 @@ PHASE = "P2"
 
 
 async def history(bench: Bench) -> list[Figure]:
-    """An assignment's state and its history, assignments at random, on both logs in turn."""
+    """An assignment's state and its history, assignments at random, on both logs in turn.
+
+    On the large log psycopg then asks the same, and the library gets aggregates with ten events.
+    """
     assignments = {"large": big(bench).assignments, "small": 1_000}
-    runs: dict[str, list[float]] = {"large p50": [], "large p99": [], "small p50": [], "small p99": []}
-    numbers = random.Random(1)
+    runs: dict[str, list[float]] = {}
+    numbers, requests = random.Random(1), max(200, bench.size(HISTORY))
     async with AsyncExitStack() as stack:
-        http = {}
+        http, places = {}, {}
         for name, wanted in (("large", big(bench)), ("small", World(assignments["small"], mixed_chains()))):
             bench.says(f"the {name} log")
             place = stack.enter_context(bench.installation(world(bench, wanted, projected=True)))
             http[name] = await stack.enter_async_context(await api(stack, place))
+            places[name] = place
+        cursor = stack.enter_context(reader(places["large"]))
+        works = stack.enter_context(library(stack.enter_context(bench.empty_database()), [10] * 200, random_ids(3)))
         for run in range(RUNS + 1):
             for name, connection in http.items():
                 bench.says(f"run {run} of {RUNS}, {name} log")
                 among, times = assignments[name], []
-                for number in range(max(200, bench.size(HISTORY))):
+                for number in range(requests):
                     path = f"/v1/assignments/{PROGRAMME}/{code_of(numbers.randrange(among))}"
                     times.append(await timed(connection.json(path + "/history" * (number % 2))))
                 if run:
                     keep(runs, name, times)
+            codes = [code_of(numbers.randrange(assignments["large"])) for _ in range(requests)]
+            bare, gets = _bare_history(cursor, codes), works.gets(200)
+            if run:
+                keep(runs, SQL, bare)
+                keep(runs, GET, gets)
+    beside = {SMALL_LOG: "small", SQL: SQL, GET: GET}
     return [
-        Figure("history p50", "ms", False, tuple(runs["large p50"]), {SMALL_LOG: median_of(runs["small p50"])}),
-        Figure("history p99", "ms", False, tuple(runs["large p99"]), {SMALL_LOG: median_of(runs["small p99"])}),
+        Figure(
+            f"history {cut}",
+            "ms",
+            False,
+            tuple(runs[f"large {cut}"]),
+            {name: median_of(runs[f"{key} {cut}"]) for name, key in beside.items()},
+        )
+        for cut in ("p50", "p99")
     ]
+
+
+@contextmanager
+def reader(place: Installation) -> Iterator[psycopg.Cursor[dict[str, object]]]:
+    """A cursor over the read models, without the API around it."""
+    with (
+        psycopg.connect(place.dsn, autocommit=True, row_factory=dict_row, options="-c search_path=read") as connection,
+        connection.cursor() as cursor,
+    ):
+        yield cursor
+
+
+def _bare_history(cursor: psycopg.Cursor[dict[str, object]], codes: Sequence[str]) -> list[float]:
+    """Milliseconds of the queries behind each answer: state and history in turn."""
+    times = []
+    for number, code in enumerate(codes):
+        begun = time.perf_counter()
+        if number % 2:
+            queries_log.stream_events(cursor, EVERYTHING, f"assignment/{PROGRAMME}/{code}")
+            queries_work.assignment_versions(cursor, EVERYTHING, PROGRAMME, code)
+        else:
+            queries_work.assignment(cursor, EVERYTHING, PROGRAMME, code)
+        times.append(1000 * (time.perf_counter() - begun))
+    return times
 
 
 async def scorecards(bench: Bench) -> list[Figure]:
@@ -63,10 +106,7 @@ async def scorecards(bench: Bench) -> list[Figure]:
     async with AsyncExitStack() as stack:
         place = stack.enter_context(bench.installation(world(bench, big(bench), projected=True)))
         http = await stack.enter_async_context(await api(stack, place))
-        connection = stack.enter_context(
-            psycopg.connect(place.dsn, autocommit=True, row_factory=dict_row, options="-c search_path=read")
-        )
-        cursor = stack.enter_context(connection.cursor())
+        cursor = stack.enter_context(reader(place))
         for run in range(RUNS + 1):
             for name, path in paths.items():
                 bench.says(f"run {run} of {RUNS}, {name}")

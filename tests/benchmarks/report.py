@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.charts import draw
-from tests.benchmarks.figures import Figure, number, verdicts
+from tests.benchmarks.figures import Figure, beside_it, number, verdicts
 
 HERE = Path(__file__).parent
 RESULTS, README, CHARTS = HERE / "results.json", HERE / "README.md", HERE / "charts"
@@ -51,7 +51,7 @@ def _lines(kept: Mapping[str, Any], charts: Mapping[str, str]) -> list[str]:
 
 
 def _line(row: Mapping[str, Any], mark: int) -> str:
-    beside = "; ".join(f"{name} {number(value)} (× {row['ratio'][name]:.2f})" for name, value in row["beside"].items())
+    beside = "; ".join(beside_it(row))
     floors = "; ".join(f"{what} {'reached' if reached else '**not reached**'}" for what, reached in verdicts(row))
     span = f"{number(row['min'])} – {number(row['max'])}"
     return f"| {row['name']} | {row['unit']} | {number(row['median'])} | {span} | {row['runs']} | {beside} | {floors} | {mark} |"

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -23,14 +23,13 @@ SAURO = (sys.executable, "-m", "services.cli.main")
 
 
 class Ended(Exception):
-    """`sauro` ended by itself."""
+    """A process ended by itself."""
 
 
 @asynccontextmanager
 async def sauro(place: Installation | None, *arguments: str) -> AsyncIterator[dict[str, Any]]:
     """`sauro …` on an installation (on engines of its own without one); yields its addresses, process id and seconds to start."""
     with tempfile.TemporaryDirectory(prefix="sauro-bench-") as folder:
-        addresses = Path(folder) / "addresses"
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SAURO_")}
         if place is not None:
             key = Path(folder) / "audit.key"
@@ -41,9 +40,18 @@ async def sauro(place: Installation | None, *arguments: str) -> AsyncIterator[di
                 "SAURO_NATS": place.nats,
                 "SAURO_SUBJECT_PREFIX": place.names.prefix,
             }
+        async with started((*SAURO, *arguments), environment) as running:
+            yield running
+
+
+@asynccontextmanager
+async def started(command: Sequence[str], environment: dict[str, str] | None = None) -> AsyncIterator[dict[str, Any]]:
+    """A process that was told `--addresses FILE` and has written it: what stands there, its id, and seconds until then."""
+    with tempfile.TemporaryDirectory(prefix="sauro-bench-") as folder:
+        addresses = Path(folder) / "addresses"
         begun = time.perf_counter()
         process = subprocess.Popen(  # noqa: ASYNC220 - it is to outlive this function's waits
-            [*SAURO, *arguments, "--addresses", str(addresses)],
+            [*command, "--addresses", str(addresses)],
             cwd=ROOT,
             env=environment,
             stdout=subprocess.DEVNULL,
@@ -53,7 +61,7 @@ async def sauro(place: Installation | None, *arguments: str) -> AsyncIterator[di
         try:
             while not addresses.exists():
                 if process.poll() is not None:
-                    raise Ended(f"sauro {' '.join(arguments)} ended with code {process.returncode}")
+                    raise Ended(f"{' '.join(command)} ended with code {process.returncode}")
                 await asyncio.sleep(0.005)
             ready = time.perf_counter() - begun
             yield json.loads(addresses.read_text()) | {"pid": process.pid, "seconds": ready}

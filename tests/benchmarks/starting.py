@@ -4,27 +4,44 @@ Memory is the proportional set size (PSS): pages that processes share are counte
 """
 
 import asyncio
+import sys
 from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any
 
 from tests.benchmarks.bench import RUNS, Bench
-from tests.benchmarks.figures import Figure
-from tests.benchmarks.running import sauro
+from tests.benchmarks.figures import Figure, median_of
+from tests.benchmarks.floors import ENGINES
+from tests.benchmarks.running import sauro, started
 
 IDLE_SECONDS = 3.0
 
 
 async def run(bench: Bench) -> list[Figure]:
-    """Five starts after one to warm up (the first reads the programs from disk), with engines and their initdb."""
-    seconds, memory = [], []
+    """Five starts after one to warm up (the first reads the programs from disk), with engines and their initdb.
+
+    After each the two engines start alone, under a Python process that knows nothing else.
+    """
+    ours: list[tuple[float, float]] = []
+    theirs: list[tuple[float, float]] = []
     for number in range(RUNS + 1):
         bench.says(f"run {number} of {RUNS}")
-        async with sauro(None, "up") as running:
-            await asyncio.sleep(IDLE_SECONDS)
-            if number:
-                seconds.append(running["seconds"])
-                memory.append(sum(proportional_memory(pid) for pid in family(running["pid"])))
-    return [Figure("start", "s", False, tuple(seconds)), Figure("start memory", "MB", False, tuple(memory))]
+        ours.append(await _measured(sauro(None, "up")))
+        theirs.append(await _measured(started((sys.executable, "-m", "tests.benchmarks.engines"))))
+    seconds, memory = zip(*ours[1:], strict=True)
+    their_seconds, their_memory = zip(*theirs[1:], strict=True)
+    return [
+        Figure("start", "s", False, seconds, {ENGINES: median_of(their_seconds)}),
+        Figure("start memory", "MB", False, memory, {ENGINES: median_of(their_memory)}),
+    ]
+
+
+async def _measured(starting: AbstractAsyncContextManager[dict[str, Any]]) -> tuple[float, float]:
+    """Seconds until it was ready, and the memory it holds after a rest, MB."""
+    async with starting as running:
+        await asyncio.sleep(IDLE_SECONDS)
+        return running["seconds"], sum(proportional_memory(pid) for pid in family(running["pid"]))
 
 
 def family(pid: int) -> Iterator[int]:

@@ -21,8 +21,10 @@ from services.warning.reactions import EXPLAINED, HEARD, NOTICED
 from tests.benchmarks.bench import RUNS, Bench, Installation
 from tests.benchmarks.commands import Message
 from tests.benchmarks.figures import Figure
-from tests.benchmarks.ingest import connected
+from tests.benchmarks.floors import COPY, FETCH
+from tests.benchmarks.ingest import connected, figure
 from tests.benchmarks.mix import Mix
+from tests.benchmarks.peers import last_receipt, raw_copy, raw_fetch
 from tests.benchmarks.running import Http, at_rest, events_begin_at, quiet, sauro
 from tests.benchmarks.waiting import fill_by_batches
 from tests.benchmarks.world import World, world
@@ -34,7 +36,10 @@ TICK = 0.02
 
 
 async def run(bench: Bench) -> list[Figure]:
-    """A coarse climb to warm up, then five climbs in steps of a tenth from below where the last one ended."""
+    """A coarse climb to warm up, then five climbs in steps of a tenth from below where the last one ended.
+
+    After each, the raw engines take what its last offer left once more, while all services rest.
+    """
     seconds = max(2.0, SECONDS * min(bench.scale, 1))
     async with AsyncExitStack() as stack:
         place = stack.enter_context(bench.installation(world(bench, World(bench.size(20_000, 500)), projected=True)))
@@ -48,12 +53,20 @@ async def run(bench: Bench) -> list[Figure]:
         await at_rest(bus, http, head)
         climb = Climb(bench, place, bus, http, Mix(datetime.now(UTC)), seconds)
         reached = await climb.highest(FIRST, COARSE)
-        found = []
+        rates: dict[str, list[float]] = {"ours": [], COPY: [], FETCH: []}
         for number in range(RUNS):
             climb.run = number + 1
             reached = await climb.highest(max(reached / STEP, LEAST), STEP if reached else COARSE)
-            found.append(reached)
-    return [Figure("sustained", "commands/s", True, tuple(found))]
+            rates["ours"].append(reached)
+            offered = await last_command(bus) - climb.before
+            rates[COPY].append(offered / raw_copy(place, f"receipt > {climb.answered}"))
+            rates[FETCH].append(await raw_fetch(bus, climb.before + 1, offered))
+    return [figure("sustained", rates)]
+
+
+async def last_command(bus: Bus) -> int:
+    """The last sequence in COMMANDS."""
+    return (await bus.js.stream_info(bus.names.stream("COMMANDS"))).state.last_seq
 
 
 @dataclass
@@ -67,6 +80,9 @@ class Climb:
     mix: Mix
     seconds: float
     run: int = 0
+    before: int = 0
+    answered: int = 0
+    """The last sequence in COMMANDS, and the last receipt, before the last offer."""
 
     async def highest(self, rate: float, step: float) -> float:
         """The last rate that was carried; goes down first if the given one is not."""
@@ -81,6 +97,7 @@ class Climb:
     async def _carried(self, rate: float) -> bool:
         self.bench.says(f"run {self.run} of {RUNS}, {rate:,.0f} commands/s for {self.seconds:.0f} s")
         messages = self.mix.take(int(rate * self.seconds))
+        self.before, self.answered = await last_command(self.bus), last_receipt(self.place)
         async with Lag(self.place, self.bus) as lag:
             carried = await self._offer(messages, rate, lag)
             worst, where = lag.worst, lag.where

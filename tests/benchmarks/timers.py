@@ -3,7 +3,8 @@
 import asyncio
 import re
 import time
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,10 +13,13 @@ from nats.aio.msg import Msg
 
 from services.bus import Bus
 from services.eventlog.codec import instant_text
+from tests.benchmarks.bare import AWAKE, WAKE, bare
 from tests.benchmarks.bench import RUNS, Bench, Installation
 from tests.benchmarks.commands import chain
-from tests.benchmarks.figures import Figure
+from tests.benchmarks.figures import Figure, median_of
+from tests.benchmarks.floors import COPY, SLEEPER
 from tests.benchmarks.ingest import connected
+from tests.benchmarks.peers import last_receipt, raw_copy
 from tests.benchmarks.running import Http, at_rest, events_begin_at, processor_seconds, quiet, sauro, settled
 from tests.benchmarks.world import Edit, World, grow, world
 
@@ -49,7 +53,7 @@ def limit_at(instant: datetime) -> Edit:
 async def storm(bench: Bench) -> list[Figure]:
     """Limits added for one instant a little ahead; measured from that instant until the last event is committed."""
     count = bench.size(STORM, 500)
-    passed, warned = [], []
+    runs: dict[str, list[float]] = {"passed": [], "warned": [], "passed raw": [], "warned raw": []}
     async with AsyncExitStack() as stack:
         place, http, _, bus = await _services(bench, stack)
         ahead = 20.0 + 90.0 * bench.scale
@@ -61,14 +65,27 @@ async def storm(bench: Bench) -> list[Figure]:
             await settled(http, head)
             left = (limit - datetime.now(UTC)).total_seconds()
             assert left > 0, f"the limits fell {-left:.1f} s before they were ready"
+            before = last_receipt(place)
             bench.says(f"run {run} of {RUNS}: waiting {left:.0f} s for the limit")
             ahead = (time.perf_counter() - begun) * 1.3 + 4
             found = await _reached(bench, place, limit, head, count)
             await quiet(bus, http)
             if run:
-                passed.append(found["DeadlinePassed"])
-                warned.append(found["WarningRaised"])
-    return [Figure("storm passed", "s", False, tuple(passed)), Figure("storm warned", "s", False, tuple(warned))]
+                runs["passed"].append(found["DeadlinePassed"])
+                runs["warned"].append(found["WarningRaised"])
+                copied = [_copied(place, sender, before, count) for sender in ("timekeeper", "warning")]
+                runs["passed raw"].append(copied[0])
+                runs["warned raw"].append(sum(copied))
+    return [
+        Figure(f"storm {name}", "s", False, tuple(runs[name]), {COPY: median_of(runs[f"{name} raw"])})
+        for name in ("passed", "warned")
+    ]
+
+
+def _copied(place: Installation, sender: str, after: int, count: int) -> float:
+    """Seconds of raw COPY for the first so many commands of a service after a receipt, with their events."""
+    those = f"SELECT receipt FROM log.receipts WHERE receipt > {after} AND source = '{sender}' ORDER BY 1 LIMIT {count}"
+    return raw_copy(place, f"receipt IN ({those})")
 
 
 async def _reached(bench: Bench, place: Installation, limit: datetime, head: int, count: int) -> dict[str, float]:
@@ -92,41 +109,63 @@ async def _reached(bench: Bench, place: Installation, limit: datetime, head: int
 
 
 async def idle(bench: Bench) -> list[Figure]:
-    """CPU of the timekeeper's process over 20 s without a limit, then how long after single limits it sends its command."""
-    shares, delays = [], []
+    """CPU of the timekeeper's process over 20 s without a limit, then how long after single limits it sends its command.
+
+    At the same time a bare process holds the same connections; then it sleeps until an instant it is told, and publishes.
+    """
+    runs: dict[str, list[float]] = {"share": [], "delay": [], "bare share": [], "bare delay": []}
     seconds = max(3.0, WATCHED_SECONDS * min(bench.scale, 1))
     async with AsyncExitStack() as stack:
         place, http, running, bus = await _services(bench, stack)
-        pid = int(running["pid_timekeeper"])
+        sleeper = await stack.enter_async_context(bare("wake", place))
+        pids = {"share": int(running["pid_timekeeper"]), "bare share": int(sleeper["pid"])}
         for run in range(RUNS + 1):
             bench.says(f"run {run} of {RUNS}, watching {seconds:.0f} s")
-            before, begun = processor_seconds(pid), time.perf_counter()
+            before, begun = {name: processor_seconds(pid) for name, pid in pids.items()}, time.perf_counter()
             await asyncio.sleep(seconds)
-            share = 100 * (processor_seconds(pid) - before) / (time.perf_counter() - begun)
-            delay = await _wake(place, http, bus, run + 1)
-            if run:
-                shares.append(share)
-                delays.append(delay)
-    return [Figure("idle", "% of a core", False, tuple(shares)), Figure("idle wake", "ms", False, tuple(delays))]
+            spent = time.perf_counter() - begun
+            found = {name: 100 * (processor_seconds(pid) - before[name]) / spent for name, pid in pids.items()}
+            found |= {"delay": await _wake(place, http, bus, run + 1), "bare delay": await _bare_wake(bus)}
+            for name, value in found.items() if run else ():
+                runs[name].append(value)
+    shares, delays = {SLEEPER: median_of(runs["bare share"])}, {SLEEPER: median_of(runs["bare delay"])}
+    return [
+        Figure("idle", "% of a core", False, tuple(runs["share"]), shares),
+        Figure("idle wake", "ms", False, tuple(runs["delay"]), delays),
+    ]
 
 
 async def _wake(place: Installation, http: Http, bus: Bus, number: int) -> float:
     """Milliseconds from a limit until the timekeeper's command for it is published."""
+    async with _heard(bus, bus.names.subject("command", "timekeeper", "*")) as heard:
+        limit = datetime.now(UTC) + timedelta(seconds=3)
+        head = grow(place, World(1, _FALLING), series="W", edit=limit_at(limit), first=number)
+        await settled(http, head)
+        assert datetime.now(UTC) < limit
+        return 1000 * (await heard - limit).total_seconds()
+
+
+async def _bare_wake(bus: Bus) -> float:
+    """The same of the bare process, told the instant a second before."""
+    async with _heard(bus, bus.names.subject(AWAKE)) as heard:
+        limit = datetime.now(UTC) + timedelta(seconds=1)
+        await bus.client.publish(bus.names.subject(WAKE), str(limit.timestamp()).encode())
+        return 1000 * (await heard - limit).total_seconds()
+
+
+@asynccontextmanager
+async def _heard(bus: Bus, subject: str) -> AsyncIterator["asyncio.Future[datetime]"]:
+    """When something is published on a subject; the block has 70 s."""
     heard: asyncio.Future[datetime] = asyncio.get_running_loop().create_future()
 
     async def hear(_: Msg) -> None:
         if not heard.done():
             heard.set_result(datetime.now(UTC))
 
-    subscription = await bus.client.subscribe(bus.names.subject("command", "timekeeper", "*"), cb=hear)
-    limit = datetime.now(UTC) + timedelta(seconds=3)
-    head = grow(place, World(1, _FALLING), series="W", edit=limit_at(limit), first=number)
-    await settled(http, head)
-    assert datetime.now(UTC) < limit
+    subscription = await bus.client.subscribe(subject, cb=hear)
     async with asyncio.timeout(70):
-        at = await heard
+        yield heard
     await subscription.unsubscribe()
-    return 1000 * (at - limit).total_seconds()
 
 
 async def _services(bench: Bench, stack: AsyncExitStack) -> tuple[Installation, Http, dict[str, Any], Bus]:
