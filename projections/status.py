@@ -59,16 +59,28 @@ def clear_quarantine(cursor: Cursor[Any]) -> None:
     cursor.execute("DELETE FROM read.quarantine")
 
 
-def report_follower(cursor: Cursor[Any], name: str, at: datetime, position: int | None, error: str | None) -> None:
-    """Say that a service is alive, where it stands, and what last went wrong; an error stays until the next one."""
+def report_follower(
+    cursor: Cursor[Any], name: str, at: datetime, position: int | None, error: str | None, duplicates: int = 0
+) -> None:
+    """Say that a service is alive, where it stands, and what last went wrong; an error stays until the next one.
+
+    `duplicates`: repeated commands answered since it last said so.
+    """
     cursor.execute(
-        "INSERT INTO read.followers (name, beat_at, position, last_error, last_error_at)"
-        " VALUES (%(name)s, %(at)s, %(position)s, %(error)s, CASE WHEN %(error)s::text IS NOT NULL THEN %(at)s END)"
+        "INSERT INTO read.followers (name, beat_at, position, last_error, last_error_at, duplicates) VALUES"
+        " (%(name)s, %(at)s, %(position)s, %(error)s, CASE WHEN %(error)s::text IS NOT NULL THEN %(at)s END, %(duplicates)s)"
         " ON CONFLICT (name) DO UPDATE SET beat_at = excluded.beat_at, position = excluded.position,"
         " last_error = coalesce(excluded.last_error, followers.last_error),"
-        " last_error_at = coalesce(excluded.last_error_at, followers.last_error_at)",
-        {"name": name, "at": at, "position": position, "error": error},
+        " last_error_at = coalesce(excluded.last_error_at, followers.last_error_at),"
+        " duplicates = followers.duplicates + excluded.duplicates",
+        {"name": name, "at": at, "position": position, "error": error, "duplicates": duplicates},
     )
+
+
+def duplicates(cursor: Cursor[Any]) -> int:
+    """How many repeated commands were answered, as far as the services have said."""
+    row = cursor.execute("SELECT coalesce(sum(duplicates), 0)::bigint AS n FROM read.followers").fetchone()
+    return row["n"] if row else 0
 
 
 def followers(cursor: Cursor[Any]) -> list[dict[str, Any]]:

@@ -158,13 +158,17 @@ def gathering(few: int, full: int) -> float:
 
 @dataclass(frozen=True)
 class Work:
-    """A service at work: its step, what it does when a step found nothing, where it stands, and the pause after a step."""
+    """A service at work: its step, what it does when a step found nothing, where it stands, and the pause after a step.
+
+    `duplicates`: how many repeated commands it has answered.
+    """
 
     step: Step
     idle: Idle
     position: Callable[[], int | None] = lambda: None
     stop: Callable[[], Awaitable[None]] | None = None
     pause: Callable[[int], float] = lambda did: 0.0
+    duplicates: Callable[[], int] = lambda: 0
 
 
 async def supervise(name: str, runtime: Runtime, begin: Callable[[], Awaitable[Work]], locks: Sequence[str]) -> None:
@@ -228,9 +232,12 @@ async def _steps(work: Work) -> None:
 
 async def _beat(name: str, runtime: Runtime, work: Work) -> None:
     """Say every two seconds that the service lives and where it stands."""
+    told = 0
     while True:
         await asyncio.sleep(BEAT)
-        await _report(name, runtime, work.position(), None)
+        answered = work.duplicates()
+        if await _report(name, runtime, work.position(), None, answered - told):
+            told = answered
 
 
 async def beat_alone(name: str, runtime: Runtime, trouble: Callable[[], str | None] = lambda: None) -> None:
@@ -240,12 +247,16 @@ async def beat_alone(name: str, runtime: Runtime, trouble: Callable[[], str | No
         await asyncio.sleep(BEAT)
 
 
-async def _report(name: str, runtime: Runtime, position: int | None, error: str | None) -> None:
+async def _report(name: str, runtime: Runtime, position: int | None, error: str | None, duplicates: int = 0) -> bool:
+    """Whether it could be written down."""
+
     def write() -> None:
         with runtime.store.recorder.transaction() as cursor:
-            report_follower(cursor, name, runtime.clock.now(), position, error)
+            report_follower(cursor, name, runtime.clock.now(), position, error, duplicates)
 
     try:
         await asyncio.to_thread(write)
     except Exception as trouble:  # the database is away: the log says so, the next beat tries again
         log.warning("could not report", service=name, trouble=str(trouble))
+        return False
+    return True

@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from projections.queries_log import next_limit, receipts_since
-from projections.status import quarantined
+from projections.status import duplicates, quarantined
 from services.api.answers import open_snapshot
 from services.bus import Bus
 from services.clock import Clock
@@ -23,8 +23,8 @@ from services.store import Store
 OUTCOMES = {1: "accepted", 2: "rejected", 3: "unreadable"}
 BUS_SECONDS = 2.0
 RECEIPTS_HELP = (
-    "Stored receipts by outcome. A duplicate stores none: it is answered with the first receipt, marked `duplicate`, on the"
-    " sender's receipt subject, and counted by its sender"
+    "Receipts by outcome. A duplicate stores none: it is answered with the first receipt, marked `duplicate`, and intake says"
+    " every two seconds how many there were"
 )
 
 
@@ -66,7 +66,8 @@ def database_figures(store: Store, clock: Clock, receipts: ReceiptCounts) -> Dat
             head=where.head,
             models=where.models,
             quarantine={name: held.count(name) for name in where.models},
-            receipts={OUTCOMES[outcome]: number for outcome, number in receipts.counts.items()},
+            receipts={OUTCOMES[outcome]: number for outcome, number in receipts.counts.items()}
+            | {"duplicate": duplicates(snapshot.cursor)},
             overdue=max(0.0, (clock.now() - due).total_seconds()) if due else 0.0,
         )
 
@@ -117,7 +118,6 @@ class _Scraped(Collector):
 def _of_database(found: DatabaseFigures, lag: GaugeMetricFamily) -> Iterator[Metric]:
     yield CounterMetricFamily("sauro_events", "Events in the log", found.head)
     yield GaugeMetricFamily("sauro_log_position", "Last position of the log", found.head)
-    # A repeated command stores nothing: it is answered with its first receipt, so the database cannot count it.
     receipts = CounterMetricFamily("sauro_receipts", RECEIPTS_HELP, labels=["outcome"])
     for outcome, number in found.receipts.items():
         receipts.add_metric([outcome], number)

@@ -29,4 +29,6 @@ async def begin(runtime: Runtime) -> Work:
     async def idle() -> None:
         await look_after(runtime.bus, runtime.settings.partition, puller)
 
-    return Work(step, idle, lambda: service.sequence, service.stop)
+    return Work(
+        step, idle, lambda: service.sequence, service.stop, duplicates=lambda: service.outcomes.get("duplicate", 0)
+    )

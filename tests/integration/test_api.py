@@ -46,6 +46,7 @@ from services.programmes.importer import import_commands
 from services.projector.core import Projector
 from services.settings import Settings
 from services.store import Store
+from tests.integration.processes import installation
 from tests.integration.support import client_of
 
 PROG, SOURCE = "SVHTTDL-TD500", "IMPORT"
@@ -561,3 +562,15 @@ async def test_the_openapi_document_needs_no_engines_and_names_everything(api: h
             assert operation["description"], path
             assert operation["tags"], path
     assert "StoredEvents" in str(document["components"]["schemas"].keys())
+
+
+async def test_r356_repeated_commands_are_counted(own: World, bus: Bus, engines: EmbeddedEngines) -> None:
+    """Nothing is stored of them: intake says with its heartbeat how many there were."""
+    message = (bus.names.command("QLVB", PROG), orjson.dumps(command(id="again")), None)
+    with installation(engines, own.store.dsn, bus.names.prefix, ("intake",)):
+        await bus.publish_all([message] * 3)
+        async with client_of(own.app(bus)) as client, asyncio.timeout(30):
+            while (now := figures((await client.get("/metrics")).text))["sauro_receipts_total:duplicate"] < 2:
+                pass
+    stored = sum(now[f"sauro_receipts_total:{outcome}"] for outcome in ("accepted", "rejected", "unreadable"))
+    assert (now["sauro_receipts_total:duplicate"], stored) == (2, len(own.sent) + 1)
