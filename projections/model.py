@@ -125,6 +125,15 @@ class ReadModel:
         return f"{self.name}_counts"
 
     @cached_property
+    def group_key(self) -> str:
+        """What tells groups apart, as a unique index takes it: lists by their hash, since an index entry has a limit."""
+        return ", ".join(f"md5({c.name}::text)" if c.sql_type == "jsonb" else c.name for c in self._grouping)
+
+    @cached_property
+    def _grouping(self) -> tuple[Column, ...]:
+        return tuple(column for name in self.counted_by for column in self.columns if column.name == name)
+
+    @cached_property
     def scope(self) -> str:
         """The column that most questions are limited by."""
         return "programme" if "programme" in {column.name for column in self.columns} else self.key[0]

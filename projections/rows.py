@@ -43,7 +43,7 @@ class Fold:
     """Rows of one model while a batch is applied: what they became, which changed, and the versions in between.
 
     `apart` names the stream of every touched row whose events did not come in the order in which they occurred, `left`
-    those of them that were in order until now. `counts` says by how many each group of a counted model has grown.
+    those of them that were in order until now. `grown` says by how many each group of a counted model has.
     """
 
     model: ReadModel
@@ -52,7 +52,7 @@ class Fold:
     apart: dict[Key, str] = field(default_factory=dict)
     left: dict[Key, None] = field(default_factory=dict)
     closed: list[Closed] = field(default_factory=list)
-    counts: Counter[Key] = field(default_factory=Counter)
+    grown: Counter[Key] = field(default_factory=Counter)
 
     def take(self, key: Key, event: Recorded[Any]) -> None:
         """Apply one event to one row. Raises CannotApply."""
@@ -84,9 +84,9 @@ class Fold:
         left, entered = before and group_of(before), after and group_of(after)
         if left != entered:
             if left is not None:
-                self.counts[left] -= 1
+                self.grown[left] -= 1
             if entered is not None:
-                self.counts[entered] += 1
+                self.grown[entered] += 1
 
     def _set_apart(self, key: Key, known: Version, event: Recorded[Any]) -> None:
         self.apart[key] = event.stream
@@ -198,8 +198,8 @@ def _statements(schema: str, model: ReadModel) -> _Statements:
         "upsert_staged": SQL("INSERT INTO {0} ({1}) SELECT {1} FROM {2} {3}").format(live, columns, staged, upsert),
         "count": SQL(
             "INSERT INTO {0} AS t ({1}, n) SELECT {1}, n FROM json_populate_recordset(NULL::{0}, %s)"
-            " ON CONFLICT ({1}) DO UPDATE SET n = t.n + excluded.n RETURNING n"
-        ).format(counts, _names(model.counted_by)),
+            " ON CONFLICT ({2}) DO UPDATE SET n = t.n + excluded.n RETURNING n"
+        ).format(counts, _names(model.counted_by), SQL(model.group_key)),
         "drop_empty": SQL("DELETE FROM {} WHERE n = 0").format(counts),
     }
     return _Statements(**{name: statement.as_string() for name, statement in composed.items()})
@@ -324,8 +324,8 @@ def write_closed(cursor: Cursor[Any], schema: str, model: ReadModel, closed: Seq
 def write_counts(cursor: Cursor[Any], schema: str, fold: Fold) -> None:
     """Add what a fold counted to what was counted before, once; groups without rows go."""
     statements, names = _statements(schema, fold.model), (*fold.model.counted_by, "n")
-    changes = [dict(zip(names, (*group, n), strict=True)) for group, n in fold.counts.items() if n]
-    fold.counts.clear()
+    changes = [dict(zip(names, (*group, n), strict=True)) for group, n in fold.grown.items() if n]
+    fold.grown.clear()
     if changes:
         left = cursor.execute(statements.count, (orjson.dumps(changes).decode(),), prepare=True).fetchall()
         if any(row["n"] == 0 for row in left):

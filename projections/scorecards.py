@@ -112,7 +112,7 @@ def _scorecard(key: Sequence[str], figures: Sequence[str], parts: Sequence[_Part
     Added by UNION ALL, a condition on the key reaches every part, and no part is read for other programmes.
     """
     names = ", ".join(key)
-    own = names.replace("unit", "coalesce(unit, '-') AS unit")
+    own = ", ".join("coalesce(unit, '-') AS unit" if name == "unit" else name for name in key)
     numbers = ", ".join(map(str, range(1, len(key) + 1)))
     shares = " UNION ALL ".join(
         f"SELECT {own}, {', '.join(_share(part.get(name), name) for name in figures)}"

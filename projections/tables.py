@@ -53,9 +53,10 @@ def create_bare_tables(cursor: Cursor[Any], schema: str, model: ReadModel) -> No
     )
     for table in counts:
         groups = [column for column in model.columns if column.name in model.counted_by]
+        cursor.execute(SQL("CREATE TABLE IF NOT EXISTS {} ({}, n integer NOT NULL)").format(table, _declared(groups)))
         cursor.execute(
-            SQL("CREATE TABLE IF NOT EXISTS {} ({}, n integer NOT NULL, UNIQUE NULLS NOT DISTINCT ({}))").format(
-                table, _declared(groups), _columns(model.counted_by)
+            SQL("CREATE UNIQUE INDEX IF NOT EXISTS {} ON {} ({}) NULLS NOT DISTINCT").format(
+                Identifier(f"{model.counts}_key"), table, SQL(model.group_key)
             )
         )
 
@@ -130,12 +131,17 @@ def checksum(cursor: Cursor[Any], schema: str, relation: str) -> tuple[int, str]
 def differences(
     cursor: Cursor[Any], left: str, right: str, relation: str, key: Sequence[str], limit: int = 20
 ) -> list[dict[str, Any]]:
-    """Keys whose rows differ between two schemas, with both rows."""
+    """Keys whose rows differ between two schemas, with both rows; parts of a key may be null."""
+    side = SQL("(SELECT jsonb_build_array({names}) AS key, to_jsonb(t) AS row FROM {table} t)")
     names = SQL(", ").join(map(Identifier, key))
-    cursor.execute(
+    rows = cursor.execute(
         SQL(
-            "SELECT {names}, to_jsonb(l) AS live, to_jsonb(r) AS rebuilt FROM {left} l FULL JOIN {right} r USING ({names})"
-            " WHERE to_jsonb(l) IS DISTINCT FROM to_jsonb(r) LIMIT {limit}"
-        ).format(names=names, left=Identifier(left, relation), right=Identifier(right, relation), limit=Literal(limit))
-    )
-    return [dict(record) for record in cursor]
+            "SELECT key, l.row AS live, r.row AS rebuilt FROM {left} l FULL JOIN {right} r USING (key)"
+            " WHERE l.row IS DISTINCT FROM r.row ORDER BY key LIMIT {limit}"
+        ).format(
+            left=side.format(names=names, table=Identifier(left, relation)),
+            right=side.format(names=names, table=Identifier(right, relation)),
+            limit=Literal(limit),
+        )
+    ).fetchall()
+    return [dict(zip(key, row["key"], strict=True)) | {"live": row["live"], "rebuilt": row["rebuilt"]} for row in rows]

@@ -189,7 +189,7 @@ class AccessQueue:
         return True
 
     async def close(self) -> None:
-        """Publish what waits, for a few seconds; what then remains is written to the log whole."""
+        """Publish what waits, for a few seconds; what then remains is written to the process log, all but the reader's words."""
         self._closing = True
         if self._waiting or self._task is not None:
             self._wake()
@@ -200,6 +200,4 @@ class AccessQueue:
         while self._waiting:
             _, lost = self._waiting.popleft()
             command = lost.command.model_dump(mode="json", exclude_none=True)
-            log.error(
-                "a reading was not recorded", id=lost.id, at=lost.occurred_at.isoformat(), **command, **lost.texts
-            )
+            log.error("a reading was not recorded", id=lost.id, at=lost.occurred_at.isoformat(), **command)

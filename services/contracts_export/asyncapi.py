@@ -48,7 +48,8 @@ def asyncapi(registry: ContractRegistry) -> Json:
     """The whole document."""
     messages = {
         "COMMANDS": {type_: _message(type_, known.model) for type_, known in registry.commands.items()},
-        "EVENTS": {type_: _message(type_, known.model) for type_, known in registry.events.items()},
+        "EVENTS": {type_: _message(type_, known.model) for type_, known in registry.events.items()}
+        | {type_: _older(type_) for type_ in sorted(registry.older_events)},
         "RECEIPTS": {"sauro.receipt.v1.batch": _batch()},
         "NOTICES": {"sauro.notice.v1": _notice()},
         "DEADLETTERS": {"deadletter": _dead_letter()},
@@ -134,6 +135,16 @@ def _message(type_: str, model: type[BaseModel]) -> Json:
         "summary": " ".join((model.__doc__ or model.__name__).split()),
         "contentType": CLOUD_EVENT,
         "payload": {"$ref": _REFERENCE.format(model=type_)},
+    }
+
+
+def _older(type_: str) -> Json:
+    return {
+        "name": type_,
+        "title": type_.split(".")[2],
+        "summary": "An older version: no longer sent, still in the log and in the stream of what has been.",
+        "contentType": CLOUD_EVENT,
+        "payload": {"$ref": f"json-schema/events/{type_}.json"},
     }
 
 

@@ -37,6 +37,15 @@ BATCH = 2000
 CHANNEL = "sauro_read"
 PROJECTOR_LOCK = 0x5A_55_52_50
 """Shared by the projector for each batch, taken alone by a rebuild that switches."""
+_UNFIT = (
+    psycopg.DataError,
+    psycopg.IntegrityError,
+    psycopg.errors.ProgramLimitExceeded,
+    TypeError,
+    ValueError,
+    OverflowError,
+)
+"""A row that does not fit its table. Whatever else goes wrong may pass."""
 log = structlog.get_logger("sauro.projector")
 
 
@@ -165,7 +174,7 @@ class Projector:
         try:
             write_fold(cursor, SCHEMA, fold)
             write_apart(cursor, SCHEMA, fold, self._store.codec, last)
-        except (psycopg.DataError, psycopg.IntegrityError, TypeError, ValueError, OverflowError) as error:
+        except _UNFIT as error:
             raise CannotStore(f"{type(error).__name__}: {error}") from error
         return fold
 

@@ -13,7 +13,8 @@ import pytest
 
 from tests.benchmarks.starting import family, proportional_memory
 
-MOST_MEMORY = 700.0
+LEAST_MEMORY, MOST_MEMORY = 100.0, 700.0
+"""MB; less than the least was not measured at all."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     memory = 0.0
     with said.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-        while process.poll() is None:
-            memory = max(memory, _memory(process.pid))
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(1)
+        try:
+            while process.poll() is None:
+                memory = max(memory, _memory(process.pid))
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(1)
+        finally:
+            process.terminate()
     assert process.returncode == 0, said.read_text(encoding="utf-8")
     return Run(orjson.loads(document.read_bytes()), memory)
 
@@ -59,7 +63,7 @@ def test_the_run_has_the_size_that_was_promised(run: Run) -> None:
     assert run.document["virtual_days"] == 489
     assert 30_000 <= run.document["events"] <= 50_000
     assert run.document["rounds"] <= 3_000
-    assert run.memory <= MOST_MEMORY
+    assert LEAST_MEMORY <= run.memory <= MOST_MEMORY
 
 
 @pytest.mark.slow

@@ -170,6 +170,20 @@ def test_a_corrupted_past_is_found_too(store: Store) -> None:
     assert {d["code"] for d in found["assignments_history"].differences} == {"T-05"}
 
 
+def test_a_wrong_count_is_found_by_its_group(store: Store) -> None:
+    """R-352: and none of the groups beside it, though parts of their keys are null."""
+    desk = Desk.founded(store)
+    mixed_run(desk, project(store, desk.clock))
+    project(store, desk.clock)
+    with store.recorder.transaction() as cursor:
+        cursor.execute("UPDATE read.assignments_counts SET n = n + 1 WHERE status = 'cancelled'")
+    found = {one.name: one for one in rebuild(store)}
+    wrong = found["assignments_counts"].differences
+    assert [(one["status"], one["phase"], one["live"]["n"], one["rebuilt"]["n"]) for one in wrong] == [
+        ("cancelled", None, 2, 1)
+    ]
+
+
 def test_a_switch_while_the_projector_goes_on(store: Store, dsn: str) -> None:
     desk = Desk.founded(store)
     projector = project(store, desk.clock)

@@ -20,7 +20,7 @@ from services.outgoing import Outgoing, to_json
 from services.senders import system_command
 from services.spine import intake_for
 from services.store import Store
-from tests.integration.support import imported, project
+from tests.integration.support import imported, project, rows
 from tests.integration.test_faults import DIRECTOR
 from tests.integration.test_properties import CONTENT
 
@@ -55,7 +55,7 @@ def _card(store: Store, rows: list[AssignmentRow], view: str = "department_score
         create_tables(cursor, "read", store.registry.read_models, store.registry.views)
         write_rows(cursor, "read", assignments.MODEL, [(row, 1, AT) for row in rows])
         cursor.execute("TRUNCATE read.assignments_counts")
-        write_counts(cursor, "read", Fold(assignments.MODEL, counts=_groups(rows)))
+        write_counts(cursor, "read", Fold(assignments.MODEL, grown=_groups(rows)))
         found = cursor.execute(f"SELECT * FROM read.{view}".encode()).fetchone()
     assert found is not None
     return found
@@ -100,6 +100,15 @@ def test_r061_a_task_carried_out_of_a_phase_stays_late_in_it(store: Store) -> No
     with_it = _card(store, [left, done(2, "on_time")], view="phase_scorecard WHERE phase = 'P1'")
     assert (with_it["assigned"], with_it["carried_out"], with_it["carried_out_overdue"]) == (1, 1, 1)
     assert (with_it["completion_rate"], with_it["on_time_rate"]) == (Decimal("0.5000"), Decimal("0.5000"))
+
+
+def test_a_task_that_left_many_phases_is_counted(store: Store) -> None:
+    """However long the list of the phases it left, which is more than an index entry holds."""
+    left = tuple((f"{number:040}", number % 2 == 0) for number in range(300))
+    tasks = [_row(1, left_phases=left), _row(2, left_phases=left), _row(3, left_phases=left[:-1])]
+    assert _card(store, tasks)["carried_over"] == 3
+    counts = rows(store, "SELECT n, jsonb_array_length(left_phases) AS phases FROM read.assignments_counts ORDER BY n")
+    assert [(one["n"], one["phases"]) for one in counts] == [(1, 299), (2, 300)]
 
 
 def test_r055_open_key_tasks_are_milestone_late_even_if_their_own_limit_is_later(store: Store) -> None:
