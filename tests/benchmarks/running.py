@@ -108,14 +108,19 @@ class Http:
 
     async def get(self, path: str, headers: str = "") -> tuple[int, dict[str, str], bytes]:
         """Status, headers with lower-case names, body."""
-        if self._reader.at_eof():  # the server closes connections that rested for some seconds
+        try:
+            head = await self._asked(path, headers)
+        except (asyncio.IncompleteReadError, ConnectionError):  # the server closes what rested for some seconds
             self._writer.close()
             await self._connect()
-        self._writer.write(f"GET {path} HTTP/1.1\r\nHost: {self._host}\r\n{headers}\r\n".encode())
-        head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+            head = await self._asked(path, headers)
         found = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:]) if name}
         body = await self._reader.readexactly(int(found.get("content-length", "0")))
         return int(head[0].split(" ", 2)[1]), found, body
+
+    async def _asked(self, path: str, headers: str) -> list[str]:
+        self._writer.write(f"GET {path} HTTP/1.1\r\nHost: {self._host}\r\n{headers}\r\n".encode())
+        return (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
 
     async def json(self, path: str) -> Any:
         """The parsed body of a 200."""
