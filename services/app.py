@@ -47,6 +47,19 @@ def away(trouble: BaseException) -> str | None:
     return None
 
 
+class App(FastStream):
+    """FastStream's app, which looks whether it was asked to end only once it has started: this one says so at once."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.asked_to_end = asyncio.Event()
+
+    def exit(self) -> None:
+        """End soon; a signal calls this."""
+        super().exit()
+        self.asked_to_end.set()
+
+
 class Host:
     """Some services on one connection to NATS and one pool of connections to PostgreSQL."""
 
@@ -74,7 +87,7 @@ class Host:
         )
         if warning_app.NAME in services:
             self._subscriber = warning_app.subscribe(self.broker, self._names, self._heard)
-        self.app = FastStream(
+        self.app = App(
             self.broker,
             lifespan=self._lifespan,
             logger=None,

@@ -5,6 +5,7 @@ A run at full scale, not profiled, also renews its rows of results.json, README.
 
 import asyncio
 import os
+import signal
 import sys
 import time
 import traceback
@@ -64,6 +65,7 @@ def main() -> int:
         return 2
     scale, profile = float(os.environ.get("SCALE") or 1), os.environ.get("PROFILE") == "1"
     configure_logging("ERROR")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that services and engines end with it, as on Ctrl-C
     console = Console(stderr=True)
     with EmbeddedEngines() as engines:
         machine.require_durable(engines)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -178,3 +179,17 @@ def test_serve_audit_ends_when_its_key_cannot_be_used(tmp_path: Path) -> None:
         result = RUNNER.invoke(app, ["serve", "audit"], env={"SAURO_AUDIT_KEY": str(tmp_path / name)})
         assert isinstance(result.exception, CommandFailed)
         assert said in str(result.exception)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_service_that_waits_for_nats_can_be_ended(dsn: str, number: signal.Signals) -> None:
+    environment = os.environ | {"SAURO_POSTGRES": dsn, "SAURO_NATS": "nats://127.0.0.1:1"}
+    command = (sys.executable, "-m", "services.cli.main", "serve", "relay")
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        try:
+            assert b"nats" in process.stderr.readline()  # it says that NATS does not answer, and tries again
+            process.send_signal(number)
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
