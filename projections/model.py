@@ -127,10 +127,11 @@ class ReadModel:
     @cached_property
     def group_key(self) -> str:
         """What tells groups apart, as a unique index takes it: lists by their hash, since an index entry has a limit."""
-        return ", ".join(f"md5({c.name}::text)" if c.sql_type == "jsonb" else c.name for c in self._grouping)
+        return ", ".join(f"md5({c.name}::text)" if c.sql_type == "jsonb" else c.name for c in self.grouping)
 
     @cached_property
-    def _grouping(self) -> tuple[Column, ...]:
+    def grouping(self) -> tuple[Column, ...]:
+        """The columns its rows are counted by."""
         return tuple(column for name in self.counted_by for column in self.columns if column.name == name)
 
     @cached_property

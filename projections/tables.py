@@ -52,8 +52,8 @@ def create_bare_tables(cursor: Cursor[Any], schema: str, model: ReadModel) -> No
         ).format(true, columns, key)
     )
     for table in counts:
-        groups = [column for column in model.columns if column.name in model.counted_by]
-        cursor.execute(SQL("CREATE TABLE IF NOT EXISTS {} ({}, n integer NOT NULL)").format(table, _declared(groups)))
+        groups = _declared(model.grouping)
+        cursor.execute(SQL("CREATE TABLE IF NOT EXISTS {} ({}, n integer NOT NULL)").format(table, groups))
         cursor.execute(
             SQL("CREATE UNIQUE INDEX IF NOT EXISTS {} ON {} ({}) NULLS NOT DISTINCT").format(
                 Identifier(f"{model.counts}_key"), table, SQL(model.group_key)

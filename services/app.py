@@ -55,9 +55,13 @@ class App(FastStream):
         self.asked_to_end = asyncio.Event()
 
     def exit(self) -> None:
-        """End soon; a signal calls this."""
+        """End soon, because somebody asked for it; a signal calls this."""
         super().exit()
         self.asked_to_end.set()
+
+    def give_up(self) -> None:
+        """End soon, of its own accord."""
+        super().exit()
 
 
 class Host:
@@ -105,7 +109,7 @@ class Host:
         if not self._stopping:
             log.error("NATS closed the connection for good, ending")
             self.closed = True
-            self.app.exit()
+            self.app.give_up()
 
     @asynccontextmanager
     async def _lifespan(self, *_: Any) -> AsyncIterator[None]:

@@ -170,9 +170,8 @@ async def run(settings: Settings, services: Sequence[str], files: Sequence[Path]
                 raise
             # An engine is away while we start (in which order things start must not matter), or it ended our connection.
             log.warning("cannot go on, beginning anew", services=services, trouble=reason, delay=delay)
-            stopped = asyncio.Event() if host.closed else host.app.asked_to_end
             with suppress(TimeoutError):
-                await asyncio.wait_for(stopped.wait(), delay)
+                await asyncio.wait_for(host.app.asked_to_end.wait(), delay)
                 return
             delay = min(delay * 2, 5.0)
         else:
@@ -186,7 +185,7 @@ async def _run_once(host: "Host", settings: Settings, files: Sequence[Path], *, 
     running, asked = asyncio.create_task(host.app.run()), asyncio.create_task(host.app.asked_to_end.wait())
     try:
         await asyncio.wait((running, asked), return_when=asyncio.FIRST_COMPLETED)
-        if host.ready.is_set() or host.closed or running.done():
+        if host.ready.is_set() or running.done():
             await running
     finally:
         await end((running, asked))  # one that still waits for an engine would wait for ever

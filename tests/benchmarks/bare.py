@@ -17,6 +17,7 @@ from typing import Any
 import nats
 import orjson
 import psycopg
+from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig
@@ -69,9 +70,9 @@ def subject_of(assignment: int) -> str:
     return f"assignment/{PROGRAMME}/{code_of(assignment)}"
 
 
-async def answer(dsn: str, js: JetStreamContext, names: Names, ready: Path) -> None:
+async def answer(dsn: str, client: Client, names: Names, ready: Path) -> None:
     """Fetch what is there, COPY an event and a receipt a command, move its row on, commit, tell the sender, acknowledge."""
-    stream = names.stream("COMMANDS")
+    js, stream = client.jetstream(), names.stream("COMMANDS")
     await js.add_consumer(
         stream, ConsumerConfig(durable_name="raw", ack_policy=AckPolicy.EXPLICIT, max_ack_pending=4096)
     )
@@ -113,9 +114,8 @@ def store(connection: psycopg.Connection[Any], messages: list[Msg], commands: li
         cursor.executemany("UPDATE raw_rows SET version = version + 1 WHERE subject = %s", moved)
 
 
-async def wake(dsn: str, js: JetStreamContext, names: Names, ready: Path) -> None:
+async def wake(dsn: str, client: Client, names: Names, ready: Path) -> None:
     """Hold the timekeeper's connections; told an instant (seconds since 1970), sleep until then and publish."""
-    client = js._nc
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
         await connection.execute(f"LISTEN {CHANNEL}".encode())
 
@@ -139,7 +139,7 @@ def tell_ready(file: Path) -> None:
 async def main(work: str, dsn: str, url: str, prefix: str, _: str, addresses: str) -> None:
     """Do the work until interrupted."""
     client = await nats.connect(url)
-    await {"answer": answer, "wake": wake}[work](dsn, client.jetstream(), Names(prefix), Path(addresses))
+    await {"answer": answer, "wake": wake}[work](dsn, client, Names(prefix), Path(addresses))
 
 
 if __name__ == "__main__":

@@ -125,7 +125,7 @@ _TYPED: tuple[tuple[Any, Any], ...] = (
     (Instant, "2026-06-04T10:15:00+07:00"),
     (Line, "Báo cáo kết quả tuần, kèm số liệu"),
     (Paragraph, "Rà soát, hoàn thiện hồ sơ.\nBáo cáo trước 15 giờ thứ Năm."),
-    (ErasableText, "Ông Nguyễn Văn A đề nghị bổ sung nhân lực"),
+    (ErasableText, "Trưởng phòng đề nghị bổ sung nhân lực"),
 )
 # types whose values have a form of their own, whatever the field is called
 _OWN = (Instant, MessageId, StreamId, PersonId, Sha256, ErasableText)

@@ -279,7 +279,7 @@ def test_erasable_texts_are_sealed_and_never_taken_as_references() -> None:
 def test_texts_within_a_list_are_sealed_one_by_one() -> None:
     valid = command(REGISTRY.contracts.commands["sauro.phase.SignOffPhaseReview.v1"])
     (line,) = valid["data"]["lines"]
-    lines = [line | {"cause_text": words} for words in ("Chậm hồ sơ", "Ông Nguyễn Văn A\nnghỉ ốm")]
+    lines = [line | {"cause_text": words} for words in ("Chậm hồ sơ", "chuyên viên phụ trách\nnghỉ ốm")]
     found = read(json.dumps(valid | {"data": {"lines": lines}}).encode())
     assert isinstance(found, Readable)
     assert [text.words for text in found.texts] == [each["cause_text"] for each in lines]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from itertools import count
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -14,6 +15,7 @@ from services.bus import Bus, Names
 from services.engines import EmbeddedEngines
 from services.eventlog.migrations import migrate
 from services.store import Store
+from tests.integration.processes import Installation, installation
 
 Databases = Callable[[], AbstractContextManager[str]]
 _numbers = count(1)
@@ -77,3 +79,10 @@ async def bus(engines: EmbeddedEngines, names: Names) -> AsyncIterator[Bus]:
             if (stream.config.name or "").startswith(names.prefix):
                 await connected.js.delete_stream(stream.config.name or "")
     await connected.close()
+
+
+@pytest.fixture
+def processes(engines: EmbeddedEngines, dsn: str, bus: Bus, tmp_path: Path) -> Iterator[Installation]:
+    """No process yet; those that a test starts are ended."""
+    with installation(engines, dsn, bus.names.prefix, (), tmp_path) as found:
+        yield found

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
@@ -144,6 +145,13 @@ class Desk:
     def assign(self, *codes: str, **content: Any) -> tuple[Receipt, ...]:
         """Clear tasks of unit PBCXB, in one batch."""
         return self.accept(*(self.sender.document(AssignTask(content=task(**content)), stream(code)) for code in codes))
+
+
+async def until(holds: Callable[[], Awaitable[bool]], patience: float = 60.0) -> None:
+    """Wait for a condition; each look asks an engine, and gives way while it waits for the answer."""
+    async with asyncio.timeout(patience):
+        while not await holds():
+            pass
 
 
 def stream(code: str, aggregate: str = "assignment") -> str:

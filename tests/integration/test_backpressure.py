@@ -6,7 +6,7 @@ Memory is the resident set of the process at work, read from /proc.
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -35,18 +35,11 @@ from services.spine import command_puller, intake_for
 from services.store import Store
 from services.timekeeper.core import Timekeeper
 from tests.integration.processes import Installation, installation
-from tests.integration.support import Desk, client_of, events, messages, rows, stream
+from tests.integration.support import Desk, client_of, events, messages, rows, stream, until
 
 WAITING, MANY, MEGABYTE, PATIENCE = 50_000, 10_000, 1024 * 1024, 60.0
 MOST = 32 * MEGABYTE
 """How much a service may grow while work waits; the work itself would take several times as much."""
-
-
-@pytest.fixture
-def processes(engines: EmbeddedEngines, dsn: str, bus: Bus, tmp_path: Path) -> Iterator[Installation]:
-    """No process yet; those that a test starts are ended."""
-    with installation(engines, dsn, bus.names.prefix, (), tmp_path) as found:
-        yield found
 
 
 @pytest.fixture
@@ -56,13 +49,6 @@ def desk(store: Store) -> Desk:
     due = (datetime.now(UTC) + timedelta(days=60)).date()
     found.assign(*(f"T-{number:03}" for number in range(100)), due=due)
     return found
-
-
-async def until(holds: Callable[[], Awaitable[bool]], patience: float = PATIENCE) -> None:
-    """Wait for a condition; each look asks an engine."""
-    async with asyncio.timeout(patience):
-        while not await holds():
-            await asyncio.sleep(0)
 
 
 @dataclass

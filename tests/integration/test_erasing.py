@@ -55,20 +55,20 @@ HEAD, OFFICE = "PBCXB-TP", "VPS-CVP"
 REPORT, NOTHING, PHASE = stream("BC-1", "obligation"), stream("BC-2", "obligation"), stream("P1", "phase")
 ANSWER = Responsibility(collective="PBCXB", head=HEAD)
 WORDS = {
-    "ExtensionRequested": "Bà Trần Thị B nghỉ ốm",
-    "ExtensionApproved": "Ông Lê Văn C đồng ý",
-    "ExtensionRefused": "Ông Lê Văn D không đồng ý",
-    "ResultReturned": "Ông Nguyễn Văn E nộp thiếu phụ lục",
-    "CompletionSignedOff": "Bà Phạm Thị G đã đối chiếu",
-    "AssignmentClosedUnfinished": "Ông Vũ Văn H\nbàn giao chậm",
-    "ObligationReturned": "Ông Đỗ Văn I ghi nhầm số",
-    "ObligationAccepted": "Bà Hồ Thị K đã kiểm tra",
-    "NothingToReportDeclared": "Ông Bùi Văn L xác nhận",
-    "PhaseReviewStarted": "Bà Ngô Thị M chủ trì",
-    "PhaseReviewSignedOff": "Ông Dương Văn N để chậm hồ sơ",
-    "PhaseClosed": "Bà Lý Thị O đã dự họp",
-    "WarningDismissed": "Ông Đặng Văn P nhập nhầm hạn",
-    "WarningResolved": "Bà Phan Thị Q đã xử lý",
+    "ExtensionRequested": "chuyên viên phụ trách nghỉ ốm",
+    "ExtensionApproved": "Giám đốc đồng ý cho lùi hạn",
+    "ExtensionRefused": "Giám đốc không đồng ý lùi hạn",
+    "ResultReturned": "Trưởng phòng nộp thiếu phụ lục",
+    "CompletionSignedOff": "Phó Chánh Văn phòng đã đối chiếu",
+    "AssignmentClosedUnfinished": "chuyên viên cũ\nbàn giao chậm",
+    "ObligationReturned": "kế toán ghi nhầm số",
+    "ObligationAccepted": "Chánh Văn phòng đã kiểm tra",
+    "NothingToReportDeclared": "Phó Trưởng phòng xác nhận không phát sinh",
+    "PhaseReviewStarted": "Phó Giám đốc chủ trì sơ kết",
+    "PhaseReviewSignedOff": "văn thư để chậm hồ sơ",
+    "PhaseClosed": "Phó Giám đốc đã dự họp",
+    "WarningDismissed": "văn thư nhập nhầm hạn",
+    "WarningResolved": "Trưởng phòng đã xử lý xong",
 }
 _SIGNED = Signer.generate("sauro.test")
 

@@ -222,7 +222,7 @@ async def test_an_aggregate_of_three_modules_and_one_line(visits: Store, bus: Bu
     await publish(spine, sender, *planned, planned[0])
     start = visits.recorder.head().position
     await play(spine, "2026-06-09T09:00", clock)
-    words = "Bà Lê Thị C vắng mặt"
+    words = "chuyên viên trực vắng mặt"
     held = sender.document(HoldVisit(found=text()), f"visit/{PROG}/V-1", "VPS-CVP", texts={"found": words})
     again = sender.document(PlanVisit(unit="PBCXB", by=day, subject_vi="x"), f"visit/{PROG}/V-2")
     await publish(spine, sender, held, again)

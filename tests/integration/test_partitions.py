@@ -4,9 +4,8 @@ import asyncio
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -16,11 +15,10 @@ from contracts.assignment import AcknowledgeAssignment, AssignTask, ReportProgre
 from contracts.base import Command
 from services.bus import STREAMS, Bus, stream_config
 from services.clock import SimulatedClock
-from services.engines import EmbeddedEngines
 from services.intake.partitions import Covering, done_to, superseded
 from services.partition import SLOTS, Partition
 from services.store import Store
-from tests.integration.processes import Installation, installation
+from tests.integration.processes import Installation
 from tests.integration.support import Desk, Sender, events, founding, receipts, rows, task
 
 PROGRAMMES = tuple(f"PLAN-{letter}" for letter in "ABCDEFGH")
@@ -33,13 +31,6 @@ Message = tuple[str, bytes, dict[str, str] | None]
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many small transactions, so that a kill falls amid the work."""
     monkeypatch.setitem(os.environ, "SAURO_BATCH", "16")
-
-
-@pytest.fixture
-def processes(engines: EmbeddedEngines, dsn: str, bus: Bus, tmp_path: Path) -> Iterator[Installation]:
-    """No process yet; those that a test starts are ended."""
-    with installation(engines, dsn, bus.names.prefix, (), tmp_path) as found:
-        yield found
 
 
 def work(store: Store) -> list[list[dict[str, Any]]]:

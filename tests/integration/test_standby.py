@@ -5,11 +5,10 @@ Takeover is measured from the log: when the other says that it works.
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from pathlib import Path
 
 import orjson
 import psycopg
@@ -19,16 +18,15 @@ from contracts.assignment import AssignTask
 from domain.calendar import to_local
 from services.bus import Bus
 from services.clock import SimulatedClock
-from services.engines import EmbeddedEngines
 from services.eventlog.recorder import APPEND_LOCK
 from services.intake.reading import Incoming
 from services.projector.core import Projector
 from services.projector.rebuild import rebuild
 from services.store import Store
-from tests.integration.processes import Installation, installation
-from tests.integration.support import Desk, messages, rows, stream, task
+from tests.integration.processes import Installation
+from tests.integration.support import Desk, messages, rows, stream, task, until
 
-MOST, PATIENCE, CHUNK = 5.0, 30.0, 40
+MOST, CHUNK = 5.0, 40
 BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
@@ -68,7 +66,8 @@ class Chore:
 
 class Projecting(Chore):
     async def done(self) -> bool:
-        (row,) = rows(self.store, "SELECT min(notification_id) AS at FROM read.positions, pg_sleep(0.02)")
+        query = "SELECT min(notification_id) AS at FROM read.positions, pg_sleep(0.02)"
+        (row,) = await asyncio.to_thread(rows, self.store, query)
         return bool(row["at"] == self.head())
 
     async def check(self) -> None:
@@ -91,7 +90,7 @@ class Answering(Chore):
         await self.bus.publish_all([(subject, orjson.dumps(document), None) for document in self.documents()])
 
     async def done(self) -> bool:
-        return self._answered() == self.sent
+        return await asyncio.to_thread(self._answered) == self.sent
 
     async def check(self) -> None:
         refused = rows(self.store, "SELECT refusal FROM log.receipts WHERE refusal IS NOT NULL")
@@ -150,20 +149,6 @@ CHORES: dict[str, type[Chore]] = {
 }
 
 
-@pytest.fixture
-def processes(engines: EmbeddedEngines, dsn: str, bus: Bus, tmp_path: Path) -> Iterator[Installation]:
-    """No process yet; those that a test starts are ended."""
-    with installation(engines, dsn, bus.names.prefix, (), tmp_path) as found:
-        yield found
-
-
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    """Wait for a condition; each look asks an engine."""
-    async with asyncio.timeout(PATIENCE):
-        while not await holds():
-            await asyncio.sleep(0)  # a look that never waits must not outlast the patience
-
-
 @dataclass
 class Pair:
     """Two instances of one service; which of them is at work, their own words tell."""
@@ -201,6 +186,7 @@ async def test_a_standby_takes_over(service: str, processes: Installation, store
     await pair.said("b", "standing by", began)
     await chore.more()
     await until(chore.done)
+    assert processes.said("b", "working") == []
 
     await chore.more()
     active, other = pair.roles()
@@ -243,7 +229,8 @@ async def test_a_stopped_intake_gives_back_the_append_lock(
         waiting: list[tuple[int]] = []
 
         async def waited_for() -> bool:
-            waiting.extend(connection.execute(waits, (APPEND_LOCK,)).fetchall())
+            found = await asyncio.to_thread(connection.execute, waits, (APPEND_LOCK,))
+            waiting.extend(found.fetchall())
             return bool(waiting)
 
         await until(waited_for)
