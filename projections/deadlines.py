@@ -86,13 +86,16 @@ def _next(row: DeadlineRow) -> DeadlineRow:
     return row._replace(next_at=datetime.fromisoformat(at), next_rung=rung)
 
 
+NAME = "deadlines"
+
+
 def model_for(contracts: tuple[AggregateContract, ...]) -> ReadModel:
     """The model over every aggregate whose contract has deadline events."""
     handled = frozenset(
         (contract.name, event) for contract in contracts for event in contract.events if event in DEADLINE_EVENTS
     )
     return ReadModel(
-        name="deadlines",
+        name=NAME,
         row=DeadlineRow,
         key=("stream", "kind", "occurrence"),
         handles=handled,

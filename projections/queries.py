@@ -51,20 +51,23 @@ def begin_reading(cursor: Cursor[Any]) -> None:
     cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL search_path TO read")
 
 
-_BUILD = "(SELECT array_agg(to_regclass('read.' || quote_ident(name))::oid::bigint) FROM unnest(%s::text[]) AS name)"
+_BUILD = (
+    "(SELECT array_agg(to_regclass('read.' || quote_ident(name))::oid::bigint)"
+    " FROM unnest(string_to_array(%s, ' ')) AS name)"
+)
 _STANDING = f"""
     SELECT reached, coalesce((SELECT max(notification_id) FROM log.events), 0) AS head, {_BUILD} AS build,
            (SELECT coalesce(sum(hashtext(held::text)), 0)::bigint FROM read.quarantine held) AS held,
            (SELECT recorded_at FROM log.events WHERE notification_id = least_of.position) AS as_of
     FROM (SELECT array_agg(position ORDER BY number) AS reached, min(position) AS position
           FROM (SELECT number, coalesce(notification_id, 0) AS position
-                FROM unnest(%s::text[]) WITH ORDINALITY AS model(name, number)
+                FROM unnest(string_to_array(%s, ' ')) WITH ORDINALITY AS model(name, number)
                 LEFT JOIN read.positions ON application_name = name) each) least_of"""
 
 
 def standing(cursor: Cursor[Any], models: Sequence[ReadModel], views: Sequence[View] = ()) -> Standing:
     """Where log and read models stand, in one round trip; a model nobody has built yet stands at 0."""
-    tracked = [f"{model.name}@{model.fingerprint}" for model in models]
+    tracked = " ".join(f"{model.name}@{model.fingerprint}" for model in models)
     row = cursor.execute(_STANDING, [_names(models, views), tracked], prepare=True).fetchone()
     assert row is not None
     reached = dict(zip((model.name for model in models), row["reached"] or (), strict=True))
@@ -80,8 +83,8 @@ def build(cursor: Cursor[Any], models: Sequence[ReadModel], views: Sequence[View
     return tuple(row["build"])
 
 
-def _names(models: Sequence[ReadModel], views: Sequence[View]) -> list[str]:
-    return [model.name for model in models] + [view.name for view in views]
+def _names(models: Sequence[ReadModel], views: Sequence[View]) -> str:
+    return " ".join([*(model.name for model in models), *(view.name for view in views)])
 
 
 def unbuilt(cursor: Cursor[Any], models: Iterable[ReadModel]) -> list[str]:

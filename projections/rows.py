@@ -54,6 +54,11 @@ class Fold:
     closed: list[Closed] = field(default_factory=list)
     grown: Counter[Key] = field(default_factory=Counter)
 
+    @property
+    def large(self) -> bool:
+        """Whether COPY writes it, which has no place in a pipeline of statements."""
+        return bool(self.apart) or max(len(self.changed), len(self.closed)) >= COPY_FROM
+
     def take(self, key: Key, event: Recorded[Any]) -> None:
         """Apply one event to one row. Raises CannotApply."""
         known = self.rows.get(key)
@@ -325,10 +330,11 @@ def write_counts(cursor: Cursor[Any], schema: str, fold: Fold) -> None:
     """Add what a fold counted to what was counted before, once; groups without rows go."""
     statements, names = _statements(schema, fold.model), (*fold.model.counted_by, "n")
     changes = [dict(zip(names, (*group, n), strict=True)) for group, n in fold.grown.items() if n]
+    shrunk = any(n < 0 for n in fold.grown.values())
     fold.grown.clear()
     if changes:
-        left = cursor.execute(statements.count, (orjson.dumps(changes).decode(),), prepare=True).fetchall()
-        if any(row["n"] == 0 for row in left):
+        counted = cursor.execute(statements.count, (orjson.dumps(changes).decode(),), prepare=True)
+        if shrunk and any(row["n"] == 0 for row in counted):
             cursor.execute(statements.drop_empty, prepare=True)
 
 

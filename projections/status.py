@@ -1,10 +1,19 @@
 """Where the followers stand, and what is in quarantine."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import orjson
 from psycopg import Cursor
+
+CHANNEL = "sauro_read"
+
+
+def tell(cursor: Cursor[Any], changed: Iterable[str]) -> None:
+    """Let those who listen to CHANNEL know, once it is committed, which read models have changed."""
+    if names := " ".join(changed):
+        cursor.execute(f"SELECT pg_notify('{CHANNEL}', %s)", (names,), prepare=True)
 
 
 def positions(cursor: Cursor[Any]) -> dict[str, int]:
@@ -21,17 +30,16 @@ def begin_positions(cursor: Cursor[Any], followers: Sequence[str]) -> None:
     )
 
 
-def move_positions(cursor: Cursor[Any], moves: Mapping[str, tuple[int, int]]) -> bool:
-    """Move followers from one position to another; False when one did not stand where its owner believed."""
-    was, reached = zip(*moves.values(), strict=True)
+def move_positions(cursor: Cursor[Any], moves: Mapping[str, tuple[int, int]]) -> None:
+    """Move followers from one position to another; the cursor's row count falls short when one stood elsewhere."""
+    wanted = [{"name": name, "was": was, "reached": reached} for name, (was, reached) in moves.items()]
     cursor.execute(
         "UPDATE read.positions p SET notification_id = m.reached"
-        " FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) AS m(name, was, reached)"
+        " FROM json_to_recordset(%s) AS m(name text, was bigint, reached bigint)"
         " WHERE p.application_name = m.name AND p.notification_id = m.was",
-        [list(moves), list(was), list(reached)],
+        (orjson.dumps(wanted).decode(),),
         prepare=True,
     )
-    return cursor.rowcount == len(moves)
 
 
 def forget_positions(cursor: Cursor[Any], model: str) -> None:

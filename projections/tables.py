@@ -96,14 +96,14 @@ def drop_tables(cursor: Cursor[Any], schema: str, model: ReadModel) -> None:
         cursor.execute(SQL("DROP TABLE IF EXISTS {} CASCADE").format(Identifier(schema, name)))
 
 
-def table_ids(cursor: Cursor[Any], schema: str, names: Sequence[str]) -> tuple[int, ...]:
-    """The object ids of tables, in the order of their names: others when the tables are others."""
-    rows = cursor.execute(
-        "SELECT oid::bigint AS id FROM pg_class WHERE relnamespace = %s::regnamespace AND relname = ANY(%s) ORDER BY relname",
-        (schema, list(names)),
+def ask_table_ids(cursor: Cursor[Any], schema: str, names: Iterable[str]) -> None:
+    """Ask for the object ids of tables, in the order of their names: others when the tables are others."""
+    cursor.execute(
+        "SELECT array_agg(oid::bigint ORDER BY relname) AS ids FROM pg_class WHERE relnamespace = %s::regnamespace"
+        " AND relname = ANY(string_to_array(%s, ' '))",
+        (schema, " ".join(names)),
         prepare=True,
-    ).fetchall()
-    return tuple(row["id"] for row in rows)
+    )
 
 
 def as_of(schema: str, model: ReadModel, position: int) -> Composed:

@@ -40,10 +40,13 @@ class Runtime:
 
 
 class Bell:
-    """Rings when PostgreSQL notifies a channel; without a ring, waiting ends after a while anyway."""
+    """Rings when PostgreSQL notifies a channel; without a ring, waiting ends after a while anyway.
 
-    def __init__(self, dsn: str, *channels: str) -> None:
-        self._dsn, self._channels = dsn, channels
+    `about`: only when this is among the words of the notice.
+    """
+
+    def __init__(self, dsn: str, channel: str, *, about: str | None = None) -> None:
+        self._dsn, self._channel, self._about = dsn, channel, about
         self._rung = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -61,11 +64,11 @@ class Bell:
         while True:
             try:
                 async with await psycopg.AsyncConnection.connect(self._dsn, autocommit=True) as connection:
-                    for channel in self._channels:
-                        await connection.execute(f"LISTEN {channel}".encode())
+                    await connection.execute(f"LISTEN {self._channel}".encode())
                     self._rung.set()
-                    async for _ in connection.notifies():
-                        self._rung.set()
+                    async for notice in connection.notifies():
+                        if self._about is None or self._about in notice.payload.split():
+                            self._rung.set()
             except psycopg.Error as error:
                 log.warning("listening again", error=str(error))
                 await asyncio.sleep(IDLE / 2)
@@ -87,9 +90,9 @@ class Lease:
 
     PostgreSQL ends that connection, and with it the locks, when nothing was heard on it for SILENCE: so an instance that hangs,
     is stopped or is cut off gives way too, not only one that died. (A stopped process keeps its connections, and would keep the
-    locks with them; a transaction it was stopped in ends after the same silence, but for one in the midst of a COPY.) When it
-    comes back it works on for a moment until it notices; nothing it does then counts twice, because every service's writes are
-    fenced by themselves:
+    locks with them; a transaction it was stopped in ends after the same silence, but for one in the midst of a COPY or of a
+    pipeline it has not ended.) When it comes back it works on for a moment until it notices; nothing it does then counts
+    twice, because every service's writes are fenced by themselves:
 
     - intake: a command's key (source, id) is unique in log.receipts and a stream's version in log.events;
     - projector: its position moves in the transaction of its rows, and only from where it believed to stand;
@@ -147,13 +150,15 @@ Step = Callable[[], Awaitable[int]]
 Idle = Callable[[], Awaitable[None]]
 
 
-def gathering(few: int, full: int) -> float:
+def gathering(few: int, full: int, least: float = 0.0) -> float:
     """How long to wait, in seconds, for more to gather where so `few` are; `full` is what is taken at once.
 
     A batch costs milliseconds however few it holds. Below a thousand messages a second the wait shrinks from batch to batch to
     none. Above, it grows, and leaves the processors to who is behind. Who finds full batches is behind and does not wait.
+    Whom nobody waits for rests for the `least` time after each batch, so that it does not take the processors from others
+    with batches of one; what comes after a rest is still met at once.
     """
-    return 0.0 if few >= full else min(max(few - FEW, 0) / 1000, GATHERING)
+    return 0.0 if few >= full else min(max((few - FEW) / 1000, least), GATHERING)
 
 
 @dataclass(frozen=True)

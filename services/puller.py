@@ -149,9 +149,9 @@ class Puller:
                     await self._wake.wait()
         return await self._hand_over(most)
 
-    async def take_full(self, number: int) -> list[Taken]:
-        """Exactly so many messages, when they have arrived; otherwise none. Unlike `take` it never begins the consumer anew."""
-        return await self._hand_over(number) if len(self._arrived) >= number and not self._is_broken() else []
+    async def take_arrived(self, most: int, least: int = 1) -> list[Taken]:
+        """Up to `most` messages, when at least so many have arrived; otherwise none. Never begins the consumer anew."""
+        return await self._hand_over(most) if len(self._arrived) >= least and not self._is_broken() else []
 
     @property
     def arrived(self) -> int:

@@ -2,12 +2,13 @@
 
 from datetime import timedelta
 
-from services.audit.follower import Follower
+from services.audit.follower import BATCH, Follower
 from services.audit.settings import AuditSettings
 from services.eventlog.recorder import CHANNEL
-from services.hosting import Bell, Runtime, Work
+from services.hosting import Bell, Runtime, Work, gathering
 
 NAME = "audit"
+REST = 0.1
 
 
 async def begin(runtime: Runtime) -> Work:
@@ -22,4 +23,6 @@ async def begin(runtime: Runtime) -> Work:
         interval=timedelta(seconds=settings.interval),
     )
     bell = await Bell(runtime.store.dsn, CHANNEL).__aenter__()
-    return Work(follower.step, bell.wait, lambda: follower.position, bell.__aexit__)
+    return Work(
+        follower.step, bell.wait, lambda: follower.position, bell.__aexit__, lambda did: gathering(did, BATCH, REST)
+    )

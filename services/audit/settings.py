@@ -52,7 +52,7 @@ def signer_of(data: Path | None) -> Signer:
 def prepare(data: Path) -> None:
     """Give an installation on embedded engines a key and a folder of its own below its data, unless it has them.
 
-    Through the environment, so that the processes of `sauro up --processes` find the same.
+    Through the environment, so that the processes of `sauro up` find the same.
     """
     if not os.environ.get("SAURO_AUDIT_KEY"):
         key = data / KEY

@@ -1,12 +1,12 @@
 """`sauro`: every command, grouped. Heavy imports happen inside the commands, so that `--help` is quick."""
 
 import logging
-import sys
+import os
 
-import structlog
 import typer
 
 from services.cli import audit, contracts, demo, events, history, programme, projections, replay, running
+from services.cli.logs import configure_logging
 
 app = typer.Typer(
     name="sauro",
@@ -31,28 +31,6 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(contracts.app, name="contracts")
 
 
-def configure_logging(level: str) -> None:
-    """Structured logs on standard error: for people on a terminal, JSON lines elsewhere."""
-    renderer = (
-        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-        if sys.stderr.isatty()
-        else structlog.processors.JSONRenderer()
-    )
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info
-            if not sys.stderr.isatty()
-            else structlog.processors.StackInfoRenderer(),
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),  # the present one, should it be replaced
-    )
-
-
 @app.callback()
 def options(
     log_level: str = typer.Option("WARNING", envvar="SAURO_LOG_LEVEL", help="DEBUG, INFO, WARNING or ERROR."),
@@ -62,6 +40,7 @@ def options(
         raise typer.BadParameter(
             f"'{log_level}' is not a level; use DEBUG, INFO, WARNING or ERROR", param_hint="--log-level"
         )
+    os.environ["SAURO_LOG_LEVEL"] = log_level  # for processes that this one starts
     configure_logging(log_level)
 
 

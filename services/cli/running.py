@@ -3,12 +3,7 @@
 import asyncio
 import json
 import os
-import signal
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -60,28 +55,30 @@ def up(
     addresses: Annotated[
         Path | None, typer.Option(help="Write the addresses of API, NATS and PostgreSQL as JSON once all is ready.")
     ] = None,
-    processes: Annotated[
-        bool, typer.Option("--processes", help="One process a service instead of one for all.")
-    ] = False,
     port: Annotated[int | None, typer.Option(help="Port of the HTTP API; a free one by default.")] = None,
 ) -> None:
-    """Run all services on embedded or configured engines with the system clock, until Ctrl-C.
+    """Run all services on embedded or configured engines with the system clock, in processes of their own, until Ctrl-C.
 
     On configured engines the audit needs a key (SAURO_AUDIT_KEY); without one it is left out.
     """
+    from services.cli.processes import started, warm_up
+
     settings = Settings()
     if data is not None:
         _require_folder(data)
+    warm_up()
     if port is not None:
         settings = settings.model_copy(update={"api_port": port})
     files = [file for file in (addresses, data / ADDRESSES if data else None) if file is not None]
     with engines(settings, data) as located:
-        services = _services()
         try:
-            if processes:
-                _run_processes(located, services, files)
-            else:
-                asyncio.run(run(located, services, files))
+            with started(_services(), _environment(located)) as processes:
+                if (found := processes.ready()) is not None:
+                    pids = {f"pid_{service}": str(pid) for service, pid in processes.pids.items()}
+                    for file in files:
+                        write_addresses(file, found | pids)
+                    _say(found)
+                    processes.wait()
         finally:
             for file in files:
                 file.unlink(missing_ok=True)
@@ -123,6 +120,15 @@ def migrate(data: DataOption = None) -> None:
     assert settings.postgres is not None
     applied = apply(settings.postgres)
     typer.echo("\n".join(f"applied {name}" for name in applied) or "nothing to apply")
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """The environment, with what was found out or asked for since this process began."""
+    return os.environ | {
+        "SAURO_POSTGRES": settings.postgres or "",
+        "SAURO_NATS": settings.nats or "",
+        "SAURO_API_PORT": str(settings.api_port),
+    }
 
 
 def _services() -> tuple[str, ...]:
@@ -181,7 +187,7 @@ async def run(settings: Settings, services: Sequence[str], files: Sequence[Path]
 async def _run_once(host: "Host", settings: Settings, files: Sequence[Path], *, quiet: bool) -> None:
     from services.hosting import end
 
-    announced = asyncio.create_task(_announce(host.ready, lambda: host.api_address, settings, files, quiet=quiet))
+    announced = asyncio.create_task(_announce_ready(host.ready, lambda: host.api_address, settings, files, quiet=quiet))
     running, asked = asyncio.create_task(host.app.run()), asyncio.create_task(host.app.asked_to_end.wait())
     try:
         await asyncio.wait((running, asked), return_when=asyncio.FIRST_COMPLETED)
@@ -194,16 +200,20 @@ async def _run_once(host: "Host", settings: Settings, files: Sequence[Path], *, 
             await announced
 
 
-async def _announce(
-    ready: asyncio.Event, api: object, settings: Settings, files: Sequence[Path], *, quiet: bool
+async def _announce_ready(
+    ready: asyncio.Event, api: Callable[[], str | None], settings: Settings, files: Sequence[Path], *, quiet: bool
 ) -> None:
     await ready.wait()
-    found = {"api": api() if callable(api) else None, "nats": settings.nats, "postgres": settings.postgres}
+    found = {"api": api(), "nats": settings.nats, "postgres": settings.postgres}
     for file in files:
         write_addresses(file, found)
     if not quiet:
-        typer.echo(f"API         {found['api']}/v1/programmes\nNATS        {_safe(settings.nats)}")
-        typer.echo(f"PostgreSQL  {settings.postgres}\nReady. Stop with Ctrl-C.")
+        _say(found)
+
+
+def _say(found: Mapping[str, str | None]) -> None:
+    typer.echo(f"API         {found['api']}/v1/programmes\nNATS        {_safe(found['nats'])}")
+    typer.echo(f"PostgreSQL  {found['postgres']}\nReady. Stop with Ctrl-C.")
 
 
 def _safe(url: str | None) -> str:
@@ -211,78 +221,9 @@ def _safe(url: str | None) -> str:
     return (url or "").rsplit("@", 1)[-1]
 
 
-def write_addresses(file: Path, addresses: dict[str, str | None]) -> None:
+def write_addresses(file: Path, addresses: Mapping[str, str | None]) -> None:
     """Write addresses whole or not at all, readable by the owner only: they hold the NATS password."""
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     temporary.touch(mode=0o600)
     temporary.write_text(json.dumps(addresses, indent=2) + "\n", encoding="utf-8")
     temporary.replace(file)
-
-
-def _run_processes(settings: Settings, services: Sequence[str], files: Sequence[Path]) -> None:
-    """One process a service; they end with this one, and this one ends when any of them does."""
-    environment = os.environ | {
-        "SAURO_POSTGRES": settings.postgres or "",
-        "SAURO_NATS": settings.nats or "",
-        "SAURO_API_PORT": str(settings.api_port),
-        "SAURO_API_HOST": settings.api_host,
-    }
-    with tempfile.TemporaryDirectory(prefix="sauro-") as folder:
-        ready = {service: Path(folder) / service for service in services}
-        children = {
-            service: subprocess.Popen(
-                [sys.executable, "-m", "services.cli.main", "serve", service, "--addresses", str(ready[service])],
-                env=environment,
-                start_new_session=True,
-            )
-            for service in services
-        }
-        stopping = _Stopping()
-        try:
-            _await_ready(children, ready, stopping)
-            api = json.loads(ready["api"].read_text(encoding="utf-8"))["api"] if ready["api"].exists() else None
-            pids: dict[str, str | None] = {f"pid_{service}": str(child.pid) for service, child in children.items()}
-            found = {"api": api, "nats": settings.nats, "postgres": settings.postgres, **pids}
-            for file in files:
-                write_addresses(file, found)
-            typer.echo(f"API         {api}/v1/programmes\nReady, {len(children)} processes. Stop with Ctrl-C.")
-            _watch(children, stopping)
-        finally:
-            for child in children.values():
-                child.terminate()
-            for child in children.values():
-                child.wait(timeout=20)
-
-
-class _Stopping:
-    """Set by Ctrl-C or SIGTERM."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._ask)
-
-    def _ask(self, *_: object) -> None:
-        self.asked = True
-
-
-def _await_ready(children: dict[str, subprocess.Popen[bytes]], ready: dict[str, Path], stopping: _Stopping) -> None:
-    while not stopping.asked and not all(file.exists() for file in ready.values()):
-        _check(children)
-        _pause()
-
-
-def _watch(children: dict[str, subprocess.Popen[bytes]], stopping: _Stopping) -> None:
-    while not stopping.asked:
-        _check(children)
-        _pause()
-
-
-def _check(children: dict[str, subprocess.Popen[bytes]]) -> None:
-    for service, child in children.items():
-        if child.poll() is not None:
-            raise CommandFailed(f"service '{service}' ended with code {child.returncode}; the others are stopped")
-
-
-def _pause() -> None:
-    time.sleep(0.2)

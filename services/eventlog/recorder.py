@@ -6,8 +6,8 @@ streams a batch has read, and writes gapless positions by COPY. Reading is the l
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -28,6 +28,11 @@ CHANNEL = "sauro_log"
 _LOCK = "SELECT pg_advisory_xact_lock(%s)"
 _LOCK_AND_TELL = f"{_LOCK}, pg_notify('{CHANNEL}', '')"
 """Who listens hears of it when the transaction commits, whenever in it that was asked for: one round trip less."""
+_HEAD = (
+    "SELECT (SELECT max(notification_id) FROM log.events) AS position, (SELECT max(receipt) FROM log.receipts) AS receipt,"
+    " greatest((SELECT recorded_at FROM log.events ORDER BY notification_id DESC LIMIT 1),"
+    " (SELECT recorded_at FROM log.receipts ORDER BY receipt DESC LIMIT 1)) AS recorded_at"
+)
 _RECEIPTS = (
     "SELECT r.* FROM unnest(%s::text[], %s::text[]) AS k(source, ids) CROSS JOIN LATERAL"
     " (SELECT * FROM log.receipts WHERE source = k.source AND command_id = ANY(string_to_array(k.ids, ' '))) r"
@@ -35,6 +40,46 @@ _RECEIPTS = (
 """By sender, its ids in one text (an id has no space): looked up together; from PostgreSQL 17 on, neighbours in the index
 cost next to nothing."""
 _OUTCOMES: tuple[Outcome, ...] = ("accepted", "rejected", "unreadable")
+FEW = 64
+"""Up to so many rows go as arrays, all tables in one round trip; more go by COPY, faster a row but two round trips a table."""
+
+
+class _Table:
+    """How rows of a table are written, by their columns and types."""
+
+    def __init__(self, name: str, columns: Mapping[str, str]) -> None:
+        names, self.types = ", ".join(columns), list(columns.values())
+        self.copy = f"COPY {name} ({names}) FROM STDIN (FORMAT BINARY)".encode()
+        arrays = ", ".join(f"%b::{type_}[]" for type_ in self.types)
+        self.insert = f"INSERT INTO {name} ({names}) SELECT * FROM unnest({arrays})".encode()  # noqa: S608 - names of ours
+
+
+_EVENTS = _Table(
+    "log.events",
+    {
+        "notification_id": "int8",
+        "originator_id": "text",
+        "originator_version": "int8",
+        "topic": "text",
+        "recorded_at": "timestamptz",
+        "state": "bytea",
+    },
+)
+_RECEIPT_ROWS = _Table(
+    "log.receipts",
+    {
+        "receipt": "int8",
+        "source": "text",
+        "command_id": "text",
+        "outcome": "int2",
+        "digest": "bytea",
+        "recorded_at": "timestamptz",
+        "first_position": "int8",
+        "event_count": "int4",
+        "version": "int8",
+        "refusal": "jsonb",
+    },
+)
 
 
 class StreamsMoved(Exception):
@@ -155,19 +200,7 @@ class LogRecorder(PostgresApplicationRecorder):
     def head(self) -> Head:
         """The end of the log as committed now."""
         with self.reading() as cursor:
-            return self._head(cursor)
-
-    @staticmethod
-    def _head(cursor: Cursor[DictRow]) -> Head:
-        row = cursor.execute(
-            "SELECT (SELECT max(notification_id) FROM log.events) AS position,"
-            " (SELECT max(receipt) FROM log.receipts) AS receipt,"
-            " greatest((SELECT recorded_at FROM log.events ORDER BY notification_id DESC LIMIT 1),"
-            " (SELECT recorded_at FROM log.receipts ORDER BY receipt DESC LIMIT 1)) AS recorded_at",
-            prepare=True,
-        ).fetchone()
-        assert row is not None
-        return Head(row["position"] or 0, row["receipt"] or 0, row["recorded_at"])
+            return _head_of(cursor.execute(_HEAD, prepare=True))
 
     def append(
         self,
@@ -180,12 +213,18 @@ class LogRecorder(PostgresApplicationRecorder):
         Raises StreamsMoved when a stream in `batch.read` is no longer at the version read, or when the log's last
         instant lies after the batch's (R-357). `also` runs in the same transaction.
         """
-        with self.datastore.transaction(commit=True) as cursor:
+        few = max(len(batch.events), len(batch.receipts)) <= FEW
+        with self.datastore.transaction(commit=True) as cursor, ExitStack() as stack:
+            pipeline = stack.enter_context(cursor.connection.pipeline())
             cursor.execute(_LOCK_AND_TELL if batch.events else _LOCK, (APPEND_LOCK,), prepare=True)
-            head = self._head(cursor)
+            cursor.execute(_HEAD, prepare=True)
+            pipeline.sync()  # not a fetch, whose Flush would let PostgreSQL wait for us for ever: no idle_in_transaction then
+            head = _head_of(cursor)
+            if not few:
+                stack.close()  # COPY has no place in a pipeline
             self._check(cursor, batch, head)
-            self._copy_events(cursor, batch, head, stored)
-            self._copy_receipts(cursor, batch, head)
+            _write(cursor, _EVENTS, _event_rows(batch, head, stored), few=few)
+            _write(cursor, _RECEIPT_ROWS, _receipt_rows(batch, head), few=few)
             if batch.texts:
                 rows = [(UUID(text.ref), text.salt, text.words) for text in batch.texts]
                 cursor.executemany("INSERT INTO log.texts (ref, salt, words) VALUES (%s, %s, %s)", rows)
@@ -206,46 +245,6 @@ class LogRecorder(PostgresApplicationRecorder):
         )
         if moved := frozenset(row["stream"] for row in rows if row["version"] != batch.read[row["stream"]]):
             raise StreamsMoved(moved)
-
-    @staticmethod
-    def _copy_events(
-        cursor: Cursor[DictRow], batch: Append, head: Head, stored: Callable[[int, datetime, bytes], bytes]
-    ) -> None:
-        if not batch.events:
-            return
-        with cursor.copy(
-            "COPY log.events (notification_id, originator_id, originator_version, topic, recorded_at, state)"
-            " FROM STDIN (FORMAT BINARY)"
-        ) as copy:
-            copy.set_types(["int8", "text", "int8", "text", "timestamptz", "bytea"])
-            for position, event in enumerate(batch.events, head.position + 1):
-                state = stored(position, batch.recorded_at, event.tail)
-                copy.write_row((position, event.stream, event.version, event.topic, batch.recorded_at, state))
-
-    @staticmethod
-    def _copy_receipts(cursor: Cursor[DictRow], batch: Append, head: Head) -> None:
-        position = head.position + 1
-        with cursor.copy(
-            "COPY log.receipts (receipt, source, command_id, outcome, digest, recorded_at, first_position, event_count,"
-            " version, refusal) FROM STDIN (FORMAT BINARY)"
-        ) as copy:
-            copy.set_types(["int8", "text", "text", "int2", "bytea", "timestamptz", "int8", "int4", "int8", "jsonb"])
-            for number, row in enumerate(batch.receipts, head.receipt + 1):
-                copy.write_row(
-                    (
-                        number,
-                        row.source,
-                        row.command_id,
-                        _OUTCOMES.index(row.outcome) + 1,
-                        row.digest,
-                        batch.recorded_at,
-                        position if row.events else None,
-                        row.events,
-                        row.version,
-                        Jsonb(row.refusal.model_dump()) if row.refusal else None,
-                    )
-                )
-                position += row.events
 
     def receipts(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[Receipt, bytes]]:
         """The first receipts of commands already known, with the digest of their content."""
@@ -270,6 +269,49 @@ class LogRecorder(PostgresApplicationRecorder):
                 (list(streams), list(after)),
                 prepare=True,
             ).fetchall()
+
+
+def _head_of(cursor: Cursor[DictRow]) -> Head:
+    row = cursor.fetchone()
+    assert row is not None
+    return Head(row["position"] or 0, row["receipt"] or 0, row["recorded_at"])
+
+
+def _write(cursor: Cursor[DictRow], table: _Table, rows: Iterable[tuple[Any, ...]], *, few: bool) -> None:
+    if few:
+        if columns := [list(values) for values in zip(*rows, strict=True)]:
+            cursor.execute(table.insert, columns, prepare=True)
+        return
+    with cursor.copy(table.copy) as copy:
+        copy.set_types(table.types)
+        for row in rows:
+            copy.write_row(row)
+
+
+def _event_rows(
+    batch: Append, head: Head, stored: Callable[[int, datetime, bytes], bytes]
+) -> Iterator[tuple[Any, ...]]:
+    at = batch.recorded_at
+    for position, event in enumerate(batch.events, head.position + 1):
+        yield position, event.stream, event.version, event.topic, at, stored(position, at, event.tail)
+
+
+def _receipt_rows(batch: Append, head: Head) -> Iterator[tuple[Any, ...]]:
+    position = head.position + 1
+    for number, row in enumerate(batch.receipts, head.receipt + 1):
+        yield (
+            number,
+            row.source,
+            row.command_id,
+            _OUTCOMES.index(row.outcome) + 1,
+            row.digest,
+            batch.recorded_at,
+            position if row.events else None,
+            row.events,
+            row.version,
+            Jsonb(row.refusal.model_dump()) if row.refusal else None,
+        )
+        position += row.events
 
 
 def receipt_of(row: Mapping[str, Any]) -> Receipt:

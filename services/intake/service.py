@@ -58,7 +58,7 @@ class IntakeService:
         self._telling: asyncio.Task[None] | None = None
 
     async def step(self, wait: float = 0.0) -> int:
-        """Handle one batch; returns how many messages it held. With a backlog, its receipts follow during the next step."""
+        """Handle one batch; returns how many messages it held. When more wait, its receipts follow during the next step."""
         storing = asyncio.Event()
         ahead: asyncio.Task[None] | None = None
         try:
@@ -66,7 +66,10 @@ class IntakeService:
                 (taken, reading), self._ahead = self._ahead, None
                 work = partial(self._intake.answer, await reading)
             else:
-                taken = await self._puller.take(self._batch, wait)
+                taken = await self._puller.take_arrived(self._batch)
+                if not taken:
+                    await self._told()  # before the consumer may begin anew
+                    taken = await self._puller.take(self._batch, wait)
                 if not taken:
                     return 0
                 work = partial(self._intake.process, [_incoming(item) for item in taken])
@@ -77,7 +80,7 @@ class IntakeService:
             await self._told()
             self._telling = asyncio.create_task(self._until_done(partial(self._tell, answered, taken), taken))
             await ahead
-            if self._ahead is None:
+            if not (self.behind or self._puller.arrived):
                 await self._told()
         except BaseException:
             await self._leave_off(ahead)
@@ -118,7 +121,7 @@ class IntakeService:
     async def _read_ahead(self, storing: asyncio.Event) -> None:
         """With a backlog, read the next batch while PostgreSQL stores this one: earlier it would take time from its decisions."""
         await storing.wait()
-        if taken := await self._puller.take_full(self._batch):
+        if taken := await self._puller.take_arrived(self._batch, self._batch):
             incoming = [_incoming(item) for item in taken]
             self._ahead = taken, asyncio.create_task(asyncio.to_thread(self._intake.read, incoming))
 

@@ -4,6 +4,7 @@ A model that cannot apply an event stops before it: the event is quarantined wit
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +24,9 @@ from projections.status import (
     move_positions,
     positions,
     quarantine,
+    tell,
 )
-from projections.tables import create_tables, drop_tables, table_ids
+from projections.tables import ask_table_ids, create_tables, drop_tables
 from services.clock import Clock
 from services.collecting import no_collector
 from services.eventlog.reading import states_after
@@ -34,7 +36,6 @@ from services.store import Store
 SCHEMA = "read"
 BATCH = 2000
 """At most so many events a transaction. A batch takes what is there: one event at once when idle, this many under load."""
-CHANNEL = "sauro_read"
 PROJECTOR_LOCK = 0x5A_55_52_50
 """Shared by the projector for each batch, taken alone by a rebuild that switches."""
 _UNFIT = (
@@ -76,7 +77,7 @@ class Projector:
         self._positions: dict[str, int] = {}
         self._stopped: set[str] = set()
         self._cache = RowCache()
-        self._tables: tuple[int, ...] = ()
+        self._tables: Any = None
         self._prepared = False
 
     def prepare(self) -> None:
@@ -93,6 +94,7 @@ class Projector:
             create_past(cursor, self._store.registry.read_models, self._store.registry.views)
             begin_positions(cursor, [tracked_name(model) for model in models])
             clear_quarantine(cursor)
+            tell(cursor, self._models)
         self._positions = {model.name: known.get(tracked_name(model), 0) for model in models}
         self._stopped = set()
         self._cache.clear()
@@ -135,12 +137,23 @@ class Projector:
         if not behind:
             return
         handled = self._handlers.split(events)
-        with self._store.recorder.transaction() as cursor:
+        with self._store.recorder.transaction() as cursor, ExitStack() as stack:
+            pipeline = stack.enter_context(cursor.connection.pipeline())
             self._begin(cursor)
+            ask_table_ids(cursor, SCHEMA, self._models)
+            pipeline.sync()
             self._look_at_tables(cursor)
-            folds = [self._write(cursor, model, handled, last) for model in behind]
+            folds = [self._fold(cursor, model, handled) for model in behind]
             moves = {tracked_name(model): (self._positions[model.name], last) for model in behind}
-            if not move_positions(cursor, moves):
+            if any(fold.large for fold in folds):
+                stack.close()  # COPY has no place in a pipeline
+            try:
+                self._write(cursor, folds, last)
+                move_positions(cursor, moves)
+                stack.close()
+            except _UNFIT as error:
+                raise CannotStore(f"{type(error).__name__}: {error}") from error
+            if cursor.rowcount != len(moves):
                 raise IntegrityError("another projector has applied these events")
         for fold in folds:
             self._cache.keep(fold)
@@ -148,35 +161,33 @@ class Projector:
 
     @staticmethod
     def _begin(cursor: Cursor[Any]) -> None:
-        """Begin a transaction that keeps a switch of tables away, and at whose end those who listen are told.
+        """Begin a transaction that keeps a switch of tables away.
 
         Its commit need not wait for the disk: rows and position are lost together, if at all, and come again from the log.
         """
         cursor.execute(
-            f"SELECT pg_advisory_xact_lock_shared(%s), set_config('synchronous_commit', 'off', true), pg_notify('{CHANNEL}', '')",
+            "SELECT pg_advisory_xact_lock_shared(%s), set_config('synchronous_commit', 'off', true)",
             (PROJECTOR_LOCK,),
             prepare=True,
         )
 
     def _look_at_tables(self, cursor: Cursor[Any]) -> None:
         """Rows in memory are those of the tables they were written to: a rebuild may have switched them since."""
-        found = table_ids(cursor, SCHEMA, list(self._models))
+        found = cursor.fetchone()
         if found != self._tables:
             self._cache.clear()
             self._tables = found
 
-    def _write(
-        self, cursor: Cursor[Any], model: ReadModel, handled: Mapping[str, Sequence[Recorded[Any]]], last: int
-    ) -> Fold:
+    def _fold(self, cursor: Cursor[Any], model: ReadModel, handled: Mapping[str, Sequence[Recorded[Any]]]) -> Fold:
         at = self._positions[model.name]
         fresh = [event for event in handled.get(model.name, ()) if event.position > at]
-        fold = fold_batch(cursor, SCHEMA, model, fresh, self._cache)
-        try:
+        return fold_batch(cursor, SCHEMA, model, fresh, self._cache)
+
+    def _write(self, cursor: Cursor[Any], folds: Sequence[Fold], last: int) -> None:
+        for fold in folds:
             write_fold(cursor, SCHEMA, fold)
             write_apart(cursor, SCHEMA, fold, self._store.codec, last)
-        except _UNFIT as error:
-            raise CannotStore(f"{type(error).__name__}: {error}") from error
-        return fold
+        tell(cursor, [fold.model.name for fold in folds if fold.changed])
 
     def _apply_alone(self, model: ReadModel, events: Sequence[Recorded[Any]]) -> None:
         if model.name in self._stopped:

@@ -12,7 +12,7 @@ from psycopg import Connection
 from psycopg.errors import LockNotAvailable
 
 from projections.builds import hold_tables, index_build, take_place, transactions
-from projections.status import positions
+from projections.status import positions, tell
 from services.projector.building import BATCH, Builder
 from services.projector.core import PROJECTOR_LOCK, SCHEMA
 from services.store import Store
@@ -87,6 +87,7 @@ def _switched(store: Store, builder: Builder) -> bool:
         with builder.transaction() as cursor:
             hold_tables(cursor, SCHEMA, built, "300ms")
             take_place(cursor, SCHEMA, built, registry.read_models, registry.views)
+            tell(cursor, builder.models)
     except LockNotAvailable:
         return False
     return True

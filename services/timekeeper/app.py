@@ -1,9 +1,10 @@
-"""The timekeeper at work: asleep until the next limit, woken when the read models change."""
+"""The timekeeper at work: asleep until the next limit, woken when limits change."""
 
 import asyncio
 
+from projections.deadlines import NAME as DEADLINES
+from projections.status import CHANNEL
 from services.hosting import IDLE, Bell, Runtime, Work
-from services.projector.core import CHANNEL
 from services.timekeeper.core import Timekeeper
 
 NAME = "timekeeper"
@@ -13,7 +14,7 @@ LONGEST = 60.0
 async def begin(runtime: Runtime) -> Work:
     """The timekeeper over read model `deadlines`."""
     timekeeper = Timekeeper(runtime.store, runtime.bus, runtime.clock)
-    bell = await Bell(runtime.store.dsn, CHANNEL).__aenter__()
+    bell = await Bell(runtime.store.dsn, CHANNEL, about=DEADLINES).__aenter__()
 
     async def step() -> int:
         return await timekeeper.step() if await timekeeper.can_see() else 0  # the projector makes the read model

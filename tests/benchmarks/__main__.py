@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from services.cli.main import configure_logging
+from services.cli.logs import configure_logging
 from services.engines import EmbeddedEngines
 from tests.benchmarks import (
     following,

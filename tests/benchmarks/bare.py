@@ -22,8 +22,8 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig
 
+from projections.status import CHANNEL
 from services.bus import Bus, Names
-from services.projector.core import CHANNEL
 from tests.benchmarks.bench import Installation, delete_streams
 from tests.benchmarks.commands import PROGRAMME, SOURCE, code_of
 from tests.benchmarks.ingest import connected

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from services.cli.main import configure_logging
+from services.cli.logs import configure_logging
 from services.clock import SystemClock
 from services.collecting import collect_seldom
 from services.projector.core import Projector

@@ -1,4 +1,4 @@
-"""`sustained`: the mix offered at a steady rate while every service runs, as `sauro up --processes` runs them.
+"""`sustained`: the mix offered at a steady rate while every service runs, as `sauro up` runs them.
 
 The offer comes in atomic batches, one every 20 ms, as integrating systems that send in bulk do. Lag is the age of the oldest
 command intake has not answered, of the oldest event the read models or stream EVENTS do not hold, or of the oldest event
@@ -48,7 +48,7 @@ async def run(bench: Bench) -> list[Figure]:
         head = store.recorder.max_notification_id() or 0
         store.close()
         await events_begin_at(bus, head)
-        running = await stack.enter_async_context(sauro(place, "up", "--processes"))
+        running = await stack.enter_async_context(sauro(place, "up"))
         http = await stack.enter_async_context(Http(running["api"]))
         await at_rest(bus, http, head)
         climb = Climb(bench, place, bus, http, Mix(datetime.now(UTC)), seconds)

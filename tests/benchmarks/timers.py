@@ -1,4 +1,4 @@
-"""`storm` and `idle`: the timekeeper with 1,000,000 open limits, all services running as `sauro up --processes` runs them."""
+"""`storm` and `idle`: the timekeeper with 1,000,000 open limits, all services running as `sauro up` runs them."""
 
 import asyncio
 import re
@@ -177,7 +177,7 @@ async def _services(bench: Bench, stack: AsyncExitStack) -> tuple[Installation, 
     store.close()
     await events_begin_at(bus, head)
     bench.says("starting the services")
-    running = await stack.enter_async_context(sauro(place, "up", "--processes"))
+    running = await stack.enter_async_context(sauro(place, "up"))
     http = await stack.enter_async_context(Http(running["api"]))
     await at_rest(bus, http, head)
     return place, http, running, bus

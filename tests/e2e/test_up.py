@@ -86,8 +86,18 @@ class Up:
         self.process.send_signal(signal.SIGINT)
         assert self.process.wait(PATIENCE) == 0, self.said()
         assert [file for file in self.files if file.exists()] == []
-        left = {pid: state for pid in self.children if (state := state_of(pid)) is not None}
-        assert [pid for pid, state in left.items() if state[19] == self.children[pid]] == []
+        self.ended()
+
+    def ended(self) -> None:
+        """None of its processes is left, or soon none: the one that the others were forked from ends by itself."""
+        until = time.monotonic() + PATIENCE
+        while self._left() and time.monotonic() < until:
+            time.sleep(A_LOOK)
+        assert self._left() == []
+
+    def _left(self) -> list[int]:
+        states = {pid: state_of(pid) for pid in self.children}
+        return [pid for pid, state in states.items() if state is not None and state[19] == self.children[pid]]
 
     def served(self, position: int) -> dict[str, Any]:
         """What GET /v1/programmes answers once the read models stand at a position."""
@@ -175,8 +185,8 @@ def acknowledgement() -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_up_from_the_first_command_to_the_same_log_in_processes_of_their_own(folder: Path, tmp_path: Path) -> None:
-    """Import, send, look, Ctrl-C; started again one process a service, it serves what was stored, and nothing else of ours."""
+def test_up_from_the_first_command_to_the_same_log(folder: Path, tmp_path: Path) -> None:
+    """Import, send, look, Ctrl-C; started again, it serves what was stored, and nothing else of ours."""
     data = folder / "data"
     with up(tmp_path, data=data) as first:
         engines = {"SAURO_POSTGRES": first.addresses["postgres"], "SAURO_NATS": first.addresses["nats"]}
@@ -201,16 +211,48 @@ def test_up_from_the_first_command_to_the_same_log_in_processes_of_their_own(fol
         first.interrupt()
         assert '"level": "error"' not in first.said()
 
-    with up(tmp_path, "--processes", data=data) as second:
+    with up(tmp_path, data=data) as second:
         answer = second.served(len(stored))
         assert PROGRAMME in json.dumps(answer)
         again = second.log()
         assert again[: len(stored)] == stored
         assert {event["sender"] for event in again[len(stored) :]} <= SYSTEM  # limits fall meanwhile
-        services = {int(pid) for name, pid in second.addresses.items() if name.startswith("pid_")}
+        services = {name.removeprefix("pid_"): int(pid) for name, pid in second.addresses.items() if "pid_" in name}
         assert len(services) == 7
+        assert services["relay"] == services["warning"]
+        assert len(set(services.values())) == 6
         second.interrupt()
-        assert services < second.children.keys()
+        assert set(services.values()) < second.children.keys()
+
+
+def test_what_up_started_ends_with_it_even_if_it_is_killed(tmp_path: Path) -> None:
+    with EmbeddedEngines(relaxed=True) as engines:
+        dsn = engines.addresses.postgres
+        with up(tmp_path, SAURO_POSTGRES=dsn, SAURO_NATS=engines.addresses.nats) as running:
+            running.children = below(running.process.pid)
+            assert len(running.children) > 6
+            running.process.kill()
+            running.process.wait()
+            running.ended()
+
+
+def test_up_ends_when_a_service_does_and_names_it(tmp_path: Path) -> None:
+    with EmbeddedEngines(relaxed=True) as engines:
+        dsn = engines.addresses.postgres
+        with up(tmp_path, SAURO_POSTGRES=dsn, SAURO_NATS=engines.addresses.nats) as running:
+            running.children = below(running.process.pid)
+            os.kill(int(running.addresses["pid_relay"]), signal.SIGKILL)
+            assert running.process.wait(PATIENCE) == 1
+            running.ended()
+            assert "sauro: services relay, warning ended with code -9; the others are stopped" in running.said()
+
+
+def test_the_process_that_all_are_forked_from_has_what_they_need() -> None:
+    """`multiprocessing` would pass over a module it cannot import, and every process would import it by itself."""
+    found = (
+        "import services.cli.warm, sys; sys.exit(not {'services.app', 'services.cli.processes'} <= sys.modules.keys())"
+    )
+    subprocess.run([sys.executable, "-c", found], cwd=ROOT, check=True, timeout=PATIENCE)
 
 
 def test_up_on_given_engines_without_a_key_leaves_the_audit_out_and_says_so_once(tmp_path: Path) -> None:

@@ -1,0 +1,15 @@
+"""Imported by the process that the processes of `sauro up` are forked from: all that services need, and nothing done with it.
+
+Not the command's own module: `multiprocessing` runs it in each process, under a name of its own.
+"""
+
+import gc
+from importlib import import_module
+
+COMMANDS = ("audit", "contracts", "demo", "events", "history", "programme", "projections", "replay", "running")
+WARM = ("services.app", "services.cli.processes", *(f"services.cli.{command}" for command in COMMANDS))
+
+for _module in WARM:
+    import_module(_module)
+gc.collect()
+gc.freeze()  # a collection in a forked process would write to the pages it shares with the others
