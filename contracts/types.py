@@ -34,7 +34,7 @@ _EARLIEST, _LATEST = datetime(1990, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzin
 
 
 def _clean(text: str) -> str:
-    if found := _CONTROL.search(text):
+    if not text.isprintable() and (found := _CONTROL.search(text)):
         raise PydanticCustomError(
             "control_character",
             "text holds the control character {code}; remove it",
@@ -48,7 +48,7 @@ def _clean(text: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    if "\n" in text or "\r" in text:
+    if not text.isprintable() and ("\n" in text or "\r" in text):
         raise PydanticCustomError("line_break", "text holds a line break; this field is one line")
     return _clean(text)
 

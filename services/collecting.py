@@ -25,7 +25,8 @@ class _Batches:
     """Counts the batches at work; of several threads they may overlap, and the collector comes back with the last one's end.
 
     What a batch leaves behind, states and rows, is kept out of later collections. Cycles among it would never be freed; so all
-    is looked through whenever memory, counted in blocks, has doubled from what it was at its least since the last time.
+    is looked through once memory, counted in blocks, has doubled from what it was at its least since the last time. That takes
+    a third of a second where a hundred thousand states are kept: it is done at rest, or when memory has doubled again.
     """
 
     def __init__(self) -> None:
@@ -41,13 +42,22 @@ class _Batches:
             self._count -= 1
             if not self._count:
                 blocks = sys.getallocatedblocks()
-                if blocks > self._most:
-                    gc.unfreeze()
-                    gc.collect()
-                    self.looked_through()
+                if blocks > 2 * self._most:
+                    self._look_through()
                 self._most = min(self._most, 2 * blocks)
                 gc.freeze()
                 gc.enable()
+
+    def rest(self) -> None:
+        with self._gate:
+            if not self._count and sys.getallocatedblocks() > self._most:
+                self._look_through()
+                gc.freeze()
+
+    def _look_through(self) -> None:
+        gc.unfreeze()
+        gc.collect()
+        self.looked_through()
 
     def looked_through(self) -> None:
         """All there is has just been looked through."""
@@ -55,6 +65,11 @@ class _Batches:
 
 
 _batches = _Batches()
+
+
+def collect_at_rest() -> None:
+    """There is nothing to do just now: look through what batches have left, if there is much of it."""
+    _batches.rest()
 
 
 @contextmanager

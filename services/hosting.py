@@ -13,6 +13,7 @@ from psycopg.conninfo import make_conninfo
 from projections.status import report_follower
 from services.bus import Bus
 from services.clock import Clock
+from services.collecting import collect_at_rest
 from services.settings import Settings
 from services.store import Store
 
@@ -230,6 +231,7 @@ async def _steps(work: Work) -> None:
     while True:
         did = await work.step()
         if not did:
+            collect_at_rest()
             await work.idle()
         elif pause := work.pause(did):
             await asyncio.sleep(pause)

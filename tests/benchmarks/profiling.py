@@ -29,8 +29,7 @@ INGEST: Stages = (
     (
         "insert",
         (
-            "services.eventlog.recorder:LogRecorder._copy_events",
-            "services.eventlog.recorder:LogRecorder._copy_receipts",
+            "services.eventlog.recorder:_write",
             "services.intake.core:write_snapshots",
         ),
     ),

@@ -1,6 +1,7 @@
 """Bad input: every command × every field × every class, and envelopes that are wrong as a whole (R-355, R-356)."""
 
 import json
+import sys
 from collections import Counter
 from typing import Any
 
@@ -8,6 +9,7 @@ import orjson
 import pytest
 
 from contracts.registry import MessageType
+from contracts.types import _CONTROL
 from services.intake.reading import MAX_COMMAND_BYTES, CommandReader, Incoming, Readable, Unreadable
 from services.registry import REGISTRY
 from tests.contract.mutations import CLASSES, Mutation, day_fields, mutations, optional_left_out, with_value
@@ -290,3 +292,8 @@ def test_spacing_and_key_order_make_no_other_content() -> None:
     one, other = read(wire()), read(json.dumps(dict(reversed(VALID.items())), indent=3).encode())
     assert one.digest == other.digest
     assert read(wire(expectedversion=4)).digest != one.digest
+
+
+def test_no_printable_character_is_a_control_character() -> None:
+    """Texts are searched for control characters only when `str.isprintable` says that there may be one."""
+    assert [code for code in range(sys.maxunicode + 1) if _CONTROL.search(chr(code)) and chr(code).isprintable()] == []

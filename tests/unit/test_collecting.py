@@ -1,12 +1,14 @@
 """The cycle collector: out of the way of batches, and never for good."""
 
 import gc
+import sys
 import weakref
+from collections.abc import Callable
 
 import pytest
 
 from services import collecting
-from services.collecting import no_collector
+from services.collecting import collect_at_rest, no_collector
 
 
 def test_the_collector_comes_back_with_the_last_batch() -> None:
@@ -26,14 +28,35 @@ class Ring:
         self.itself = self
 
 
-def test_what_batches_leave_behind_is_looked_through_when_memory_has_doubled(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def left_behind() -> Callable[[], object]:
+    """A cycle that a batch has left: gone once this says None."""
     with no_collector():
         ring = Ring()
         seen = weakref.ref(ring)
     del ring
     gc.collect()
     assert seen() is not None  # kept out of collections with all that batches leave
-    monkeypatch.setattr(collecting._batches, "_most", 0)
+    return seen
+
+
+def test_what_batches_leave_behind_is_looked_through_at_rest_when_memory_has_doubled(
+    monkeypatch: pytest.MonkeyPatch, left_behind: Callable[[], object]
+) -> None:
+    collect_at_rest()
+    assert left_behind() is not None  # little has come since
+    monkeypatch.setattr(collecting._batches, "_most", sys.getallocatedblocks() * 3 // 4)
     with no_collector():
         pass
-    assert seen() is None
+    assert left_behind() is not None  # others may wait for the next batch
+    collect_at_rest()
+    assert left_behind() is None
+
+
+def test_who_never_rests_looks_through_when_memory_has_doubled_twice(
+    monkeypatch: pytest.MonkeyPatch, left_behind: Callable[[], object]
+) -> None:
+    monkeypatch.setattr(collecting._batches, "_most", sys.getallocatedblocks() // 3)
+    with no_collector():
+        pass
+    assert left_behind() is None
