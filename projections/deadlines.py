@@ -17,6 +17,8 @@ from contracts.registry import AggregateContract
 from domain.kernel import Recorded
 from projections.model import Key, ReadModel
 
+NAME = "deadlines"
+
 
 class DeadlineRow(NamedTuple):
     """A limit in force. Instants are UTC, limits exclusive; `leads` holds (rung, instant) still to come."""
@@ -84,9 +86,6 @@ def _next(row: DeadlineRow) -> DeadlineRow:
         return row._replace(next_at=row.limit_at, next_rung=None)
     rung, at = min(row.leads, key=lambda lead: (lead[1], lead[0]))
     return row._replace(next_at=datetime.fromisoformat(at), next_rung=rung)
-
-
-NAME = "deadlines"
 
 
 def model_for(contracts: tuple[AggregateContract, ...]) -> ReadModel:

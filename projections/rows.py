@@ -203,7 +203,7 @@ def _statements(schema: str, model: ReadModel) -> _Statements:
         "upsert_staged": SQL("INSERT INTO {0} ({1}) SELECT {1} FROM {2} {3}").format(live, columns, staged, upsert),
         "count": SQL(
             "INSERT INTO {0} AS t ({1}, n) SELECT {1}, n FROM json_populate_recordset(NULL::{0}, %s)"
-            " ON CONFLICT ({2}) DO UPDATE SET n = t.n + excluded.n RETURNING n"
+            " ON CONFLICT ({2}) DO UPDATE SET n = t.n + excluded.n"
         ).format(counts, _names(model.counted_by), SQL(model.group_key)),
         "drop_empty": SQL("DELETE FROM {} WHERE n = 0").format(counts),
     }
@@ -333,8 +333,8 @@ def write_counts(cursor: Cursor[Any], schema: str, fold: Fold) -> None:
     shrunk = any(n < 0 for n in fold.grown.values())
     fold.grown.clear()
     if changes:
-        counted = cursor.execute(statements.count, (orjson.dumps(changes).decode(),), prepare=True)
-        if shrunk and any(row["n"] == 0 for row in counted):
+        cursor.execute(statements.count, (orjson.dumps(changes).decode(),), prepare=True)
+        if shrunk:
             cursor.execute(statements.drop_empty, prepare=True)
 
 

@@ -96,14 +96,15 @@ def drop_tables(cursor: Cursor[Any], schema: str, model: ReadModel) -> None:
         cursor.execute(SQL("DROP TABLE IF EXISTS {} CASCADE").format(Identifier(schema, name)))
 
 
-def ask_table_ids(cursor: Cursor[Any], schema: str, names: Iterable[str]) -> None:
-    """Ask for the object ids of tables, in the order of their names: others when the tables are others."""
-    cursor.execute(
-        "SELECT array_agg(oid::bigint ORDER BY relname) AS ids FROM pg_class WHERE relnamespace = %s::regnamespace"
-        " AND relname = ANY(string_to_array(%s, ' '))",
+def table_ids(cursor: Cursor[Any], schema: str, names: Iterable[str]) -> list[int]:
+    """The object ids of tables, in the order of their names: others when the tables are others."""
+    found = cursor.execute(
+        "SELECT coalesce(array_agg(oid::bigint ORDER BY relname), '{}') AS ids FROM pg_class"
+        " WHERE relnamespace = %s::regnamespace AND relname = ANY(string_to_array(%s, ' '))",
         (schema, " ".join(names)),
         prepare=True,
-    )
+    ).fetchone()
+    return list(found["ids"]) if found else []
 
 
 def as_of(schema: str, model: ReadModel, position: int) -> Composed:

@@ -4,7 +4,9 @@ import asyncio
 import json
 import os
 import signal
+import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing import connection, forkserver, get_context, parent_process
@@ -12,11 +14,16 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from types import FrameType
 
+import structlog
+
 from services.cli.common import CommandFailed
 from services.cli.logs import configure_logging
 from services.settings import Settings
 
-LOOK = 0.05
+log = structlog.get_logger("sauro.processes")
+Group = tuple[str, ...]
+LOOK, REST = 0.05, 0.5
+"""Seconds between two looks whether all are ready, and whether somebody has asked to end."""
 PATIENCE = 20.0
 """Seconds in which a service that was asked to end does so."""
 _CONTEXT = get_context("forkserver")
@@ -27,7 +34,15 @@ TOGETHER = ("relay", "warning")
 def warm_up() -> None:
     """Let a process of its own import all that services need, while the caller does something else."""
     _CONTEXT.set_forkserver_preload(["services.cli.warm"])
+    # It is to find the modules that this process has, whatever lies in the current folder.
+    ours = {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    before = {name: os.environ.get(name) for name in ours}
+    os.environ.update(ours)
     forkserver.ensure_running()
+    for name, value in before.items():
+        os.environ.pop(name)
+        if value is not None:
+            os.environ[name] = value
 
 
 @contextmanager
@@ -41,18 +56,27 @@ def started(services: Sequence[str], environment: Mapping[str, str]) -> Iterator
             group: _CONTEXT.Process(target=_serve, args=(group, file, dict(environment)), name=file.name)
             for group, file in files.items()
         }
-        for child in children.values():
-            child.start()
+        running: list[ForkServerProcess] = []
         try:
+            for child in children.values():
+                child.start()
+                running.append(child)
             yield Processes(children, files)
         finally:
-            for child in children.values():
-                child.terminate()
-            for child in children.values():
-                child.join(PATIENCE)
+            _end(running)
 
 
-Group = tuple[str, ...]
+def _end(children: Sequence[ForkServerProcess]) -> None:
+    """Ask all to end, and kill what has not when patience is over."""
+    for child in children:
+        child.terminate()
+    until = time.monotonic() + PATIENCE
+    for child in children:
+        child.join(max(until - time.monotonic(), 0.0))
+        if child.exitcode is None:
+            log.error("killed, it did not end", process=child.name)
+            child.kill()
+            child.join()
 
 
 class Processes:
@@ -74,7 +98,7 @@ class Processes:
 
     def ready(self) -> dict[str, str | None] | None:
         """Wait until all are ready, and return the addresses they wrote; None when somebody asked to end before that."""
-        self._wait(lambda: all(file.exists() for file in self._files.values()))
+        self._wait(LOOK, lambda: all(file.exists() for file in self._files.values()))
         if self._asked:
             return None
         found = (json.loads(file.read_text(encoding="utf-8")) for file in self._files.values())
@@ -82,19 +106,20 @@ class Processes:
 
     def wait(self) -> None:
         """Wait until somebody asks to end: Ctrl-C or SIGTERM."""
-        self._wait(lambda: False)
+        self._wait(REST, lambda: False)
 
-    def _wait(self, over: Callable[[], bool]) -> None:
+    def _wait(self, look: float, over: Callable[[], bool]) -> None:
         while not (self._asked or over()):
             for group, child in self._children.items():
                 if child.exitcode is not None:
                     named = f"service '{group[0]}'" if len(group) == 1 else f"services {', '.join(group)}"
                     raise CommandFailed(f"{named} ended with code {child.exitcode}; the others are stopped")
-            connection.wait([child.sentinel for child in self._children.values()], LOOK)
+            connection.wait([child.sentinel for child in self._children.values()], look)
 
 
 def _serve(services: Group, file: Path, environment: dict[str, str]) -> None:
     """What a forked process does: run services, in a session of its own."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.setsid()  # Ctrl-C is for who started it, who then ends it
     os.environ.clear()
     os.environ.update(environment)

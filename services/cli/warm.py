@@ -4,11 +4,16 @@ Not the command's own module: `multiprocessing` runs it in each process, under a
 """
 
 import gc
+import os
+import signal
 from importlib import import_module
 
 COMMANDS = ("audit", "contracts", "demo", "events", "history", "programme", "projections", "replay", "running")
 WARM = ("services.app", "services.cli.processes", *(f"services.cli.{command}" for command in COMMANDS))
 
+if os.getpid() != os.getpgrp():
+    os.setsid()  # who ends `sauro up` through the terminal or its group does not end this one: it ends when that does
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
 for _module in WARM:
     import_module(_module)
 gc.collect()

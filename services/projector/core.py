@@ -4,7 +4,7 @@ A model that cannot apply an event stops before it: the event is quarantined wit
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ from projections.status import (
     quarantine,
     tell,
 )
-from projections.tables import ask_table_ids, create_tables, drop_tables
+from projections.tables import create_tables, drop_tables, table_ids
 from services.clock import Clock
 from services.collecting import no_collector
 from services.eventlog.reading import states_after
@@ -77,7 +77,7 @@ class Projector:
         self._positions: dict[str, int] = {}
         self._stopped: set[str] = set()
         self._cache = RowCache()
-        self._tables: Any = None
+        self._tables: Sequence[int] = ()
         self._prepared = False
 
     def prepare(self) -> None:
@@ -137,20 +137,16 @@ class Projector:
         if not behind:
             return
         handled = self._handlers.split(events)
-        with self._store.recorder.transaction() as cursor, ExitStack() as stack:
-            pipeline = stack.enter_context(cursor.connection.pipeline())
+        with self._store.recorder.transaction() as cursor:
             self._begin(cursor)
-            ask_table_ids(cursor, SCHEMA, self._models)
-            pipeline.sync()
-            self._look_at_tables(cursor)
+            self._look_at_tables(table_ids(cursor, SCHEMA, self._models))
             folds = [self._fold(cursor, model, handled) for model in behind]
             moves = {tracked_name(model): (self._positions[model.name], last) for model in behind}
-            if any(fold.large for fold in folds):
-                stack.close()  # COPY has no place in a pipeline
+            large = any(fold.large for fold in folds)  # COPY has no place in a pipeline
             try:
-                self._write(cursor, folds, last)
-                move_positions(cursor, moves)
-                stack.close()
+                with nullcontext() if large else cursor.connection.pipeline():
+                    self._write(cursor, folds, last)
+                    move_positions(cursor, moves)
             except _UNFIT as error:
                 raise CannotStore(f"{type(error).__name__}: {error}") from error
             if cursor.rowcount != len(moves):
@@ -171,9 +167,8 @@ class Projector:
             prepare=True,
         )
 
-    def _look_at_tables(self, cursor: Cursor[Any]) -> None:
+    def _look_at_tables(self, found: Sequence[int]) -> None:
         """Rows in memory are those of the tables they were written to: a rebuild may have switched them since."""
-        found = cursor.fetchone()
         if found != self._tables:
             self._cache.clear()
             self._tables = found

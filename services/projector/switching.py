@@ -87,7 +87,7 @@ def _switched(store: Store, builder: Builder) -> bool:
         with builder.transaction() as cursor:
             hold_tables(cursor, SCHEMA, built, "300ms")
             take_place(cursor, SCHEMA, built, registry.read_models, registry.views)
-            tell(cursor, builder.models)
+            tell(cursor, [model.name for model in built])
     except LockNotAvailable:
         return False
     return True

@@ -7,6 +7,7 @@ from pathlib import Path
 from services.engines import EmbeddedEngines
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     with EmbeddedEngines():
         made = Path(sys.argv[2]).with_suffix(".new")
         made.write_text("{}")

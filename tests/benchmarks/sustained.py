@@ -2,8 +2,8 @@
 
 The offer comes in atomic batches, one every 20 ms, as integrating systems that send in bulk do. Lag is the age of the oldest
 command intake has not answered, of the oldest event the read models or stream EVENTS do not hold, of the oldest event the
-warning service has not heard, or of the oldest limit that is due and has not fired, whichever is longest. The figure is the
-highest offered rate at which no look found more than a second.
+warning service has not heard, or of the oldest limit that is due (by now and since it was recorded) and has not fired,
+whichever is longest. The figure is the highest offered rate at which no look found more than a second.
 """
 
 import asyncio
@@ -167,8 +167,8 @@ class Lag:
         while not self._over:
             cursor = await self._connection.execute(
                 "SELECT (SELECT max(notification_id) FROM log.events), (SELECT min(notification_id) FROM read.positions),"
-                " (SELECT extract(epoch FROM clock_timestamp() - min(next_at))::float FROM read.deadlines"
-                " WHERE next_at <= clock_timestamp())"
+                " (SELECT max(extract(epoch FROM clock_timestamp() - greatest(next_at, recorded_at)))::float FROM read.deadlines"
+                " JOIN log.events ON notification_id = from_pos WHERE next_at <= clock_timestamp())"
             )
             head, projected, due = await cursor.fetchone() or (0, 0, None)
             self._events.add(head or 0)

@@ -128,14 +128,21 @@ class Up:
 
 
 @contextmanager
-def up(folder: Path, *options: str, data: Path | None = None, **settings: str) -> Iterator[Up]:
+def up(
+    folder: Path,
+    *options: str,
+    data: Path | None = None,
+    command: tuple[str, ...] = SAURO,
+    cwd: Path = ROOT,
+    **settings: str,
+) -> Iterator[Up]:
     """`sauro up` with its addresses written; killed at the end if a test did not end it."""
     file, errors = folder / "up.json", folder / "up.err"
     named = () if data is None else ("--data", str(data))
     with errors.open("wb") as stream:
         process = subprocess.Popen(
-            [*SAURO, "up", "--addresses", str(file), *named, *options],
-            cwd=ROOT,
+            [*command, "up", "--addresses", str(file), *named, *options],
+            cwd=cwd,
             env=environment(**settings),
             stdout=subprocess.DEVNULL,
             stderr=stream,
@@ -234,6 +241,17 @@ def test_what_up_started_ends_with_it_even_if_it_is_killed(tmp_path: Path) -> No
             running.process.kill()
             running.process.wait()
             running.ended()
+
+
+def test_up_finds_its_own_modules_whatever_lies_in_the_current_folder(tmp_path: Path) -> None:
+    (tmp_path / "services").mkdir()
+    (tmp_path / "services" / "__init__.py").write_text("raise SystemExit('not ours')", encoding="utf-8")
+    command = Path(sys.executable).with_name("sauro")
+    with EmbeddedEngines(relaxed=True) as engines:
+        dsn, nats = engines.addresses.postgres, engines.addresses.nats
+        with up(tmp_path, command=(str(command),), cwd=tmp_path, SAURO_POSTGRES=dsn, SAURO_NATS=nats) as running:
+            running.served(0)
+            running.interrupt()
 
 
 def test_up_ends_when_a_service_does_and_names_it(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
+from services.audit.notes import Signer
 from services.bus import Bus, Names
 from services.engines import EmbeddedEngines
 from services.eventlog.migrations import migrate
@@ -86,3 +87,13 @@ def processes(engines: EmbeddedEngines, dsn: str, bus: Bus, tmp_path: Path) -> I
     """No process yet; those that a test starts are ended."""
     with installation(engines, dsn, bus.names.prefix, (), tmp_path) as found:
         yield found
+
+
+@pytest.fixture
+def signer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Signer:
+    """The installation's key, as the audit's process finds it."""
+    key = Signer.generate("sauro.local")
+    key.write(tmp_path / "audit.key")
+    monkeypatch.setenv("SAURO_AUDIT_KEY", str(tmp_path / "audit.key"))
+    monkeypatch.setenv("SAURO_AUDIT_DIR", str(tmp_path / "audit"))
+    return key

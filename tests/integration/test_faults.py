@@ -291,16 +291,6 @@ async def _served(addresses: Path) -> dict[str, Any]:
                 return dict(answer.json())
 
 
-@pytest.fixture
-def signer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Signer:
-    """The installation's key, as the audit's process finds it."""
-    key = Signer.generate("sauro.local")
-    key.write(tmp_path / "audit.key")
-    monkeypatch.setenv("SAURO_AUDIT_KEY", str(tmp_path / "audit.key"))
-    monkeypatch.setenv("SAURO_AUDIT_DIR", str(tmp_path / "audit"))
-    return key
-
-
 async def test_kills_and_restarts_change_nothing(
     durable: EmbeddedEngines, buses: tuple[Bus, Bus], tmp_path: Path, signer: Signer
 ) -> None:

@@ -4,11 +4,13 @@ Takeover is measured from the log: when the other says that it works.
 """
 
 import asyncio
+import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from pathlib import Path
 
 import orjson
 import psycopg
@@ -16,8 +18,12 @@ import pytest
 
 from contracts.assignment import AssignTask
 from domain.calendar import to_local
+from services.audit.collecting import from_stream
+from services.audit.notes import Signer
+from services.audit.verification import verify
 from services.bus import Bus
 from services.clock import SimulatedClock
+from services.eventlog.reading import LOGS
 from services.eventlog.recorder import APPEND_LOCK
 from services.intake.reading import Incoming
 from services.projector.core import Projector
@@ -141,11 +147,27 @@ class TimeKeeping(Chore):
         return rows(self.store, query)
 
 
+class Signing(Chore):
+    """What was appended is signed a second later at most."""
+
+    async def done(self) -> bool:
+        query = "SELECT max(size) AS size FROM audit.checkpoints, pg_sleep(0.02) WHERE log = 'events'"
+        return bool((await asyncio.to_thread(rows, self.store, query))[0]["size"] == self.head())
+
+    async def check(self) -> None:
+        published = await from_stream(self.bus)
+        signed = Signer.read(Path(os.environ["SAURO_AUDIT_KEY"]))
+        keys = [signed.for_log(log).verifier() for log in LOGS]
+        report = await asyncio.to_thread(verify, self.store.dsn, published, keys)
+        assert (report.problems, report.rows["events"]) == ([], self.head())
+
+
 CHORES: dict[str, type[Chore]] = {
     "projector": Projecting,
     "relay": Relaying,
     "intake": Answering,
     "timekeeper": TimeKeeping,
+    "audit": Signing,
 }
 
 
@@ -175,6 +197,7 @@ class Pair:
         return [at for at in self.processes.said(name, event) if at >= after]
 
 
+@pytest.mark.usefixtures("signer")
 @pytest.mark.parametrize("service", CHORES)
 async def test_a_standby_takes_over(service: str, processes: Installation, store: Store, bus: Bus) -> None:
     """The active one stops amid its work and comes back later; then the other is killed amid its own."""
