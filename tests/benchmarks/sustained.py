@@ -1,9 +1,9 @@
 """`sustained`: the mix offered at a steady rate while every service runs, as `sauro up` runs them.
 
 The offer comes in atomic batches, one every 20 ms, as integrating systems that send in bulk do. Lag is the age of the oldest
-command intake has not answered, of the oldest event the read models or stream EVENTS do not hold, of the oldest event the
-warning service has not heard, or of the oldest limit that is due (by now and since it was recorded) and has not fired,
-whichever is longest. The figure is the highest offered rate at which no look found more than a second.
+command intake has not answered, of the oldest event the read models or stream EVENTS do not hold, or of the oldest event
+the warning service has not heard, whichever is longest. The figure is the highest offered rate at which no look found more
+than a second. What the timekeeper sends is among the commands.
 """
 
 import asyncio
@@ -166,11 +166,9 @@ class Lag:
         names = self._bus.names
         while not self._over:
             cursor = await self._connection.execute(
-                "SELECT (SELECT max(notification_id) FROM log.events), (SELECT min(notification_id) FROM read.positions),"
-                " (SELECT max(extract(epoch FROM clock_timestamp() - greatest(next_at, recorded_at)))::float FROM read.deadlines"
-                " JOIN log.events ON notification_id = from_pos WHERE next_at <= clock_timestamp())"
+                "SELECT (SELECT max(notification_id) FROM log.events), (SELECT min(notification_id) FROM read.positions)"
             )
-            head, projected, due = await cursor.fetchone() or (0, 0, None)
+            head, projected = await cursor.fetchone() or (0, 0)
             self._events.add(head or 0)
             intake = await self._bus.js.consumer_info(names.stream("COMMANDS"), names.stream("intake"))
             published = (await self._bus.js.stream_info(names.stream("EVENTS"))).state.last_seq
@@ -180,7 +178,6 @@ class Lag:
                 "intake": self._commands.age(answered),
                 "projector": self._events.age(projected or 0),
                 "relay": self._events.age(published),
-                "timekeeper": due or 0.0,
                 "warning": self._published.age(await self._heard("warning", published, HEARD, ())),
                 "warning-later": self._published.age(await self._heard("warning-later", published, EXPLAINED, NOTICED)),
             }
