@@ -15,9 +15,10 @@ from psycopg.rows import DictRow
 
 from contracts.assignment import RaiseDifficulty, ReportProgress, StartWork
 from contracts.organisation import EstablishUnit
+from contracts.receipts import Refusal
 from services.eventlog.codec import EnvelopeMapper, instant_text
 from services.eventlog.migrations import migrate
-from services.eventlog.recorder import CHANNEL, Append, EncodedEvent, LogRecorder, ReceiptRow, StreamsMoved
+from services.eventlog.recorder import CHANNEL, FEW, Append, EncodedEvent, LogRecorder, ReceiptRow, StreamsMoved
 from services.projector.rebuild import rebuild
 from services.store import Store
 from tests.integration.support import SOURCE, Desk, another, clock_at, events, project, rows, stream
@@ -112,6 +113,41 @@ def test_an_append_that_fails_half_way_leaves_no_gap(store: Store) -> None:
     assert store.recorder.head() == head
     desk.assign("T-1")
     positions_are_gapless(store)
+
+
+@pytest.mark.parametrize("count", [1, FEW, FEW + 1])
+def test_few_rows_and_many_are_stored_alike(store: Store, count: int) -> None:
+    """Few go as arrays, many by COPY: the same bytes, and what is missing (a refused command's positions) is missing."""
+    head, text_ = store.recorder.head(), 'Tiếng Việt, dấu \\ và " '
+    events = [
+        EncodedEvent(f"assignment/PROG/F-{n}", 1, "sauro.assignment.WorkStarted.v1", b'"n":%d}' % n)
+        for n in range(count)
+    ]
+    refusal = Refusal(rule="NotNow", field="subject", message=text_)
+    receipts = [ReceiptRow("DMS-1", f"a-{n}", "accepted", bytes([n]), 1, 1, None) for n in range(count - 1)]
+    receipts.append(ReceiptRow("DMS-1", "with-none", "accepted", b"\x00\xff", 1, None, None))
+    at = clock_at().now()
+    store.recorder.append(Append(at, {}, head.position, events, receipts), store.codec.stored)
+    store.recorder.append(
+        Append(
+            at,
+            {},
+            head.position + count,
+            [],
+            [ReceiptRow("DMS-1", f"r-{n}", "rejected", b"", 0, None, refusal) for n in range(count)],
+        ),
+        store.codec.stored,
+    )
+    stored = rows(store, "SELECT * FROM log.events ORDER BY 1")
+    assert [(row["notification_id"], row["originator_id"], bytes(row["state"])) for row in stored] == [
+        (n + 1, f"assignment/PROG/F-{n}", store.codec.stored(n + 1, at, b'"n":%d}' % n)) for n in range(count)
+    ]
+    kept = rows(store, "SELECT * FROM log.receipts ORDER BY 1")
+    assert [row["receipt"] for row in kept] == list(range(1, 2 * count + 1))
+    assert [row["first_position"] for row in kept] == [*range(1, count + 1), *[None] * count]
+    assert [bytes(row["digest"]) for row in kept] == [row.digest for row in receipts] + [b""] * count
+    assert {row["version"] for row in kept[count - 1 :]} == {None}
+    assert all(row["refusal"]["message"] == text_ for row in kept[count:])
 
 
 def test_two_writers_at_once_leave_no_gap_and_lose_nothing(store: Store, dsn: str) -> None:
