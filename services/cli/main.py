@@ -1,7 +1,6 @@
 """`sauro`: every command, grouped. Heavy imports happen inside the commands, so that `--help` is quick."""
 
 import logging
-import os
 
 import typer
 
@@ -40,7 +39,6 @@ def options(
         raise typer.BadParameter(
             f"'{log_level}' is not a level; use DEBUG, INFO, WARNING or ERROR", param_hint="--log-level"
         )
-    os.environ["SAURO_LOG_LEVEL"] = log_level  # for processes that this one starts
     configure_logging(log_level)
 
 

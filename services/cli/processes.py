@@ -36,13 +36,13 @@ def warm_up() -> None:
     _CONTEXT.set_forkserver_preload(["services.cli.warm"])
     # It is to find the modules that this process has, whatever lies in the current folder.
     ours = {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    before = {name: os.environ.get(name) for name in ours}
+    before = dict(os.environ)
     os.environ.update(ours)
-    forkserver.ensure_running()
-    for name, value in before.items():
-        os.environ.pop(name)
-        if value is not None:
-            os.environ[name] = value
+    try:
+        forkserver.ensure_running()
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 @contextmanager

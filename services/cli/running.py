@@ -49,6 +49,7 @@ def engines(settings: Settings, data: Path | None) -> Iterator[Settings]:
 
 
 def up(
+    context: typer.Context,
     data: Annotated[
         Path | None, typer.Option(help="Keep the data in this folder; without it, it is thrown away.")
     ] = None,
@@ -72,7 +73,7 @@ def up(
     files = [file for file in (addresses, data / ADDRESSES if data else None) if file is not None]
     with engines(settings, data) as located:
         try:
-            with started(_services(), _environment(located)) as processes:
+            with started(_services(), _environment(located, context.find_root().params["log_level"])) as processes:
                 if (found := processes.ready()) is not None:
                     pids = {f"pid_{service}": str(pid) for service, pid in processes.pids.items()}
                     for file in files:
@@ -122,12 +123,13 @@ def migrate(data: DataOption = None) -> None:
     typer.echo("\n".join(f"applied {name}" for name in applied) or "nothing to apply")
 
 
-def _environment(settings: Settings) -> dict[str, str]:
+def _environment(settings: Settings, log_level: str) -> dict[str, str]:
     """The environment, with what was found out or asked for since this process began."""
     return os.environ | {
         "SAURO_POSTGRES": settings.postgres or "",
         "SAURO_NATS": settings.nats or "",
         "SAURO_API_PORT": str(settings.api_port),
+        "SAURO_LOG_LEVEL": log_level,
     }
 
 

@@ -7,9 +7,12 @@ import gc
 import os
 import signal
 from importlib import import_module
+from pkgutil import iter_modules
 
-COMMANDS = ("audit", "contracts", "demo", "events", "history", "programme", "projections", "replay", "running")
-WARM = ("services.app", "services.cli.processes", *(f"services.cli.{command}" for command in COMMANDS))
+import services.cli
+
+COMMANDS = [module.name for module in iter_modules(services.cli.__path__, "services.cli.")]
+WARM = ("services.app", *(name for name in COMMANDS if name not in (__name__, "services.cli.main")))
 
 if os.getpid() != os.getpgrp():
     os.setsid()  # who ends `sauro up` through the terminal or its group does not end this one: it ends when that does
