@@ -22,8 +22,7 @@ async def begin(runtime: Runtime) -> Work:
 
     async def step() -> int:
         did = await service.step(wait=1.0)
-        if not service.behind:
-            await puller.gather(full, min(gathering(puller.arrived, full), AT_MOST))
+        await service.gather(min(gathering(service.waiting, full), AT_MOST))
         return did
 
     async def idle() -> None:

@@ -3,10 +3,11 @@
 Synchronous on purpose: psycopg and the eventsourcing recorder are; the app calls it in a thread.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import structlog
 
@@ -19,14 +20,14 @@ from services.eventlog.recorder import Append, EncodedEvent, Head, LogRecorder, 
 from services.eventlog.snapshots import write_snapshots
 from services.intake.deciding import Decided, decide_one, missing_streams, surely_read
 from services.intake.reading import CommandReader, Incoming, Readable, Unreadable
-from services.intake.states import Folder, Overlay, StateCache
+from services.intake.states import Folder, Loaded, Overlay, StateCache
 from services.settings import KEPT
 
 MAX_TRIES = 32
 SCOUTS = 3
+"""How many times in a batch commands of a kind are asked ahead of their turn which streams they need."""
 log = structlog.get_logger("sauro.intake")
 Key = tuple[str, str]
-Batch = Sequence[tuple[Incoming, Readable | Unreadable]]
 
 
 def _nothing() -> None:
@@ -51,6 +52,14 @@ class Answered:
     outcomes: dict[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """Commands read while the batch before them was stored, with states that were fetched for them."""
+
+    commands: Sequence[tuple[Incoming, Readable | Unreadable]] = ()
+    states: dict[str, Loaded] = field(default_factory=dict)
+
+
 class TooMuchContention(Exception):
     """Other writers kept moving the streams of this batch; redelivery tries again."""
 
@@ -72,24 +81,32 @@ class Intake:
         self._cache = StateCache(recorder, codec, folder, states)
         self._last: datetime | None = None
 
-    def process(self, batch: Sequence[Incoming], storing: Callable[[], object] = _nothing) -> Answered:
-        """Answer a batch; raises on transient trouble with nothing stored."""
-        return self.answer(self.read(batch), storing)
-
-    def read(self, batch: Sequence[Incoming]) -> Batch:
-        """Read a batch. Touches neither log nor states, so it may run beside `answer` of the batch before."""
-        with no_collector():
-            return [(incoming, self._reader.read(incoming)) for incoming in batch]
-
-    def answer(self, batch: Batch, storing: Callable[[], object] = _nothing) -> Answered:
-        """Answer a batch as read; raises on transient trouble with nothing stored.
+    def process(
+        self, batch: Sequence[Incoming], storing: Callable[[], object] = _nothing, ahead: Ahead | None = None
+    ) -> Answered:
+        """Answer what was read ahead, then a batch; raises on transient trouble with nothing stored.
 
         `storing` is called when all is decided: what is left is PostgreSQL's work more than ours.
         """
         with no_collector():
-            return self._answered(batch, storing)
+            ahead = ahead or Ahead()
+            self._cache.keep_fetched(ahead.states)
+            ahead.states.clear()  # they may have become old when all this is tried again
+            return self._answered([*ahead.commands, *self._read(batch)], storing)
 
-    def _answered(self, batch: Batch, storing: Callable[[], object]) -> Answered:
+    def read_ahead(self, batch: Sequence[Incoming]) -> Ahead:
+        """Read commands and what they will surely need, beside `process` of the batch before: changes nothing."""
+        with no_collector():
+            commands, deciders = self._read(batch), self._folder.deciders
+            readable = (found for _, found in commands if isinstance(found, Readable))
+            return Ahead(commands, self._cache.fetch(s for found in readable for s in surely_read(found, deciders)))
+
+    def _read(self, batch: Sequence[Incoming]) -> list[tuple[Incoming, Readable | Unreadable]]:
+        return [(incoming, self._reader.read(incoming)) for incoming in batch]
+
+    def _answered(
+        self, batch: Sequence[tuple[Incoming, Readable | Unreadable]], storing: Callable[[], object]
+    ) -> Answered:
         dead = [DeadLetter(incoming, found.refusal) for incoming, found in batch if isinstance(found, Unreadable)]
         keyed = [(key, found) for _, found in batch if (key := _key(found)) is not None]
         known = self._recorder.receipts([key for key, _ in keyed])
@@ -128,7 +145,7 @@ class Intake:
             self._last = overlay.now
             if head.position == self._cache.position:
                 self._cache.position += len(append.events)
-            self._cache.put(overlay.changed)
+            self._cache.change(overlay.changed)
             return dict(zip(fresh, self._receipts(append, head), strict=True)), len(append.events)
         raise TooMuchContention(f"{MAX_TRIES} tries")
 
@@ -136,7 +153,8 @@ class Intake:
         deciders = self._folder.deciders
         waiting = deque(found for found in fresh.values() if isinstance(found, Readable))
         self._cache.load(stream for found in waiting for stream in surely_read(found, deciders))
-        decided, scouts = [], SCOUTS
+        decided: list[Decided] = []
+        scouts: Counter[type[Any]] = Counter()
         for found in fresh.values():
             if isinstance(found, Unreadable):
                 decided.append(Decided(refusal=found.refusal))
@@ -147,10 +165,11 @@ class Intake:
                     decided.append(decide_one(found, deciders[found.aggregate], overlay))
                     break
                 except StreamNotLoaded as missing:
-                    # What one command turns out to need, others behind it need, too: ask them all, and load once.
-                    more = missing_streams(waiting, deciders, overlay) if scouts else ()
-                    scouts -= bool(scouts)
-                    self._cache.load({*missing.streams, *more})
+                    # What one command turns out to need, its like behind it need, too: ask them, and load once.
+                    kind = type(found.request.data)
+                    scouts[kind] += 1
+                    like = [w for w in waiting if type(w.request.data) is kind] if scouts[kind] <= SCOUTS else ()
+                    self._cache.load({*missing.streams, *missing_streams(like, deciders, overlay)})
         return decided
 
     def _append_of(self, fresh: dict[Key, Readable | Unreadable], decided: list[Decided], overlay: Overlay) -> Append:

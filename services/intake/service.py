@@ -20,8 +20,8 @@ from contracts.receipts import Receipt
 from services.bus import Bus, Message
 from services.eventlog.codec import instant_text
 from services.eventlog.recorder import TRANSIENT
-from services.hosting import end
-from services.intake.core import Answered, Batch, DeadLetter, Intake, TooMuchContention
+from services.hosting import FEW, end
+from services.intake.core import Ahead, Answered, DeadLetter, Intake, TooMuchContention
 from services.intake.reading import Incoming
 from services.puller import ACK_WAIT, Puller, Taken
 
@@ -54,7 +54,7 @@ class IntakeService:
         self._intake, self._bus, self._puller, self._batch = intake, bus, puller, batch
         self.sequence = 0
         self.outcomes: dict[str, int] = {}
-        self._ahead: tuple[list[Taken], asyncio.Task[Batch]] | None = None
+        self._ahead: tuple[list[Taken], asyncio.Task[Ahead]] | None = None
         self._telling: asyncio.Task[None] | None = None
 
     async def step(self, wait: float = 0.0) -> int:
@@ -62,25 +62,24 @@ class IntakeService:
         storing = asyncio.Event()
         ahead: asyncio.Task[None] | None = None
         try:
-            if self._ahead is not None:
-                (taken, reading), self._ahead = self._ahead, None
-                work = partial(self._intake.answer, await reading)
-            else:
-                taken = await self._puller.take_arrived(self._batch)
-                if not taken:
-                    await self._told()  # before the consumer may begin anew
-                    taken = await self._puller.take(self._batch, wait)
-                if not taken:
-                    return 0
-                work = partial(self._intake.process, [_incoming(item) for item in taken])
+            taken, read = await self._begun()
+            more = await self._puller.take_arrived(self._batch - len(taken))
+            if not (taken or more):
+                await self._told()  # before the consumer may begin anew
+                more = await self._puller.take(self._batch, wait)
+            if not (taken or more):
+                return 0
+            unread = more if read else taken + more
+            taken += more
             ahead = asyncio.create_task(self._read_ahead(storing))
             begin_storing = partial(asyncio.get_running_loop().call_soon_threadsafe, storing.set)
-            answered = await self._until_done(partial(asyncio.to_thread, work, begin_storing), taken)
+            work = partial(self._intake.process, [_incoming(item) for item in unread], begin_storing, read)
+            answered = await self._until_done(partial(asyncio.to_thread, work), taken)
             storing.set()
             await self._told()
             self._telling = asyncio.create_task(self._until_done(partial(self._tell, answered, taken), taken))
             await ahead
-            if not (self.behind or self._puller.arrived):
+            if not self.waiting:
                 await self._told()
         except BaseException:
             await self._leave_off(ahead)
@@ -90,9 +89,17 @@ class IntakeService:
         return len(taken)
 
     @property
-    def behind(self) -> bool:
-        """Whether a whole batch waits already."""
-        return self._ahead is not None
+    def waiting(self) -> int:
+        """How many messages wait here for the next step."""
+        return self._read_already + self._puller.arrived
+
+    @property
+    def _read_already(self) -> int:
+        return len(self._ahead[0]) if self._ahead is not None else 0
+
+    async def gather(self, longest: float) -> None:
+        """Let messages arrive until a whole batch waits here, or for so many seconds."""
+        await self._puller.gather(self._batch - self._read_already, longest)
 
     async def stop(self) -> None:
         """Take no more, and tell what is answered, if that can be done soon; otherwise it is told when it comes again."""
@@ -119,11 +126,21 @@ class IntakeService:
         self._ahead = self._telling = None
 
     async def _read_ahead(self, storing: asyncio.Event) -> None:
-        """With a backlog, read the next batch while PostgreSQL stores this one: earlier it would take time from its decisions."""
+        """Read what has come while PostgreSQL stores this batch: earlier it would take time from its decisions."""
         await storing.wait()
-        if taken := await self._puller.take_arrived(self._batch, self._batch):
+        if taken := await self._puller.take_arrived(self._batch, min(FEW, self._batch)):
             incoming = [_incoming(item) for item in taken]
-            self._ahead = taken, asyncio.create_task(asyncio.to_thread(self._intake.read, incoming))
+            self._ahead = taken, asyncio.create_task(asyncio.to_thread(self._intake.read_ahead, incoming))
+
+    async def _begun(self) -> tuple[list[Taken], Ahead | None]:
+        """What was taken ahead, and read, unless PostgreSQL was away."""
+        if self._ahead is None:
+            return [], None
+        (taken, reading), self._ahead = self._ahead, None
+        try:
+            return taken, await reading
+        except PASSING:
+            return taken, None
 
     async def _until_done(self, work: Callable[[], Awaitable[T]], taken: Sequence[Taken]) -> T:
         """Try until it is done: skipping ahead would break the order of a stream."""

@@ -58,11 +58,16 @@ class Folder:
 
 
 class StateCache:
-    """States of recently used streams. `position` is the log position up to which nobody else has appended unseen."""
+    """States of recently used streams. `position` is the log position up to which nobody else has appended unseen.
+
+    For one thread; `fetch` alone may run beside it.
+    """
 
     def __init__(self, recorder: LogRecorder, codec: EventCodec, folder: Folder, capacity: int) -> None:
         self._recorder, self._codec, self._folder, self._capacity = recorder, codec, folder, capacity
         self._states: OrderedDict[str, Loaded] = OrderedDict()
+        self._touched: set[str] | None = set()
+        """Streams that have changed since `keep_fetched`; None when any may have."""
         self.position = 0
 
     def get(self, stream: str) -> Loaded | None:
@@ -72,7 +77,13 @@ class StateCache:
             self._states.move_to_end(stream)
         return found
 
-    def put(self, states: Mapping[str, Loaded]) -> None:
+    def change(self, states: Mapping[str, Loaded]) -> None:
+        """Keep states as a batch of ours has left them."""
+        self._keep(states)
+        if self._touched is not None:
+            self._touched.update(states)
+
+    def _keep(self, states: Mapping[str, Loaded]) -> None:
         """Keep states, dropping those least recently used."""
         for stream, loaded in states.items():
             self._states[stream] = loaded
@@ -84,22 +95,42 @@ class StateCache:
         """Drop some streams, or all."""
         if streams is None:
             self._states.clear()
+            self._touched = None
             return
         for stream in streams:
             self._states.pop(stream, None)
+            if self._touched is not None:
+                self._touched.add(stream)
 
     def load(self, streams: Iterable[str]) -> None:
-        """Bring streams into the cache: snapshots and tails in one query each for all of them."""
-        wanted = [stream for stream in dict.fromkeys(streams) if stream not in self._states]
-        if not wanted:
-            return
-        if not self._states:
+        """Bring streams into the cache."""
+        missing = self._missing(streams)
+        if missing and not self._states:
             self.position = self._recorder.head().position
+        self._keep(self._fetch(missing))
+
+    def fetch(self, streams: Iterable[str]) -> dict[str, Loaded]:
+        """Streams that are not here, for `keep_fetched`. Changes nothing."""
+        return self._fetch(self._missing(streams))
+
+    def keep_fetched(self, states: Mapping[str, Loaded]) -> None:
+        """Keep what was fetched since the last time, but for streams that may have changed meanwhile."""
+        touched, self._touched = self._touched, set()
+        if touched is not None and self._states:  # without states there is no position to hold others' events against
+            self._keep({stream: states[stream] for stream in self._missing(states) if stream not in touched})
+
+    def _missing(self, streams: Iterable[str]) -> list[str]:
+        return [stream for stream in dict.fromkeys(streams) if stream not in self._states]
+
+    def _fetch(self, wanted: Sequence[str]) -> dict[str, Loaded]:
+        """Snapshots and tails, in one query each for all streams."""
+        if not wanted:
+            return {}
         found: dict[str, Loaded] = dict.fromkeys(wanted, Loaded())
         found.update(self._snapshots(wanted))
         for stream, state in self._recorder.tails(wanted, [found[stream].version for stream in wanted]):
             found[stream] = self._folder.fold(found[stream], self._codec.decode(state))
-        self.put(found)
+        return found
 
     def _snapshots(self, streams: Sequence[str]) -> dict[str, Loaded]:
         with self._recorder.reading() as cursor:

@@ -34,7 +34,7 @@ INGEST: Stages = (
         ),
     ),
     ("commit", ("services.eventlog.recorder:LogRecorder.append",)),
-    ("answer", ("services.intake.core:Intake.answer",)),
+    ("answer", ("services.intake.core:Intake._answered",)),
     ("receipt", ("services.intake.service:IntakeService._publish",)),
     ("ack", ("services.puller:Puller.acknowledge",)),
 )

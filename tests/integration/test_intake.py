@@ -479,6 +479,31 @@ def test_a_cold_intake_folds_to_the_same_states(store: Store) -> None:
         assert {name: cold._cache.get(name) for name in streams} == warm
 
 
+def test_what_is_fetched_beside_a_batch_gives_way_to_what_the_batch_has_changed(store: Store) -> None:
+    """R-357: a state read while another batch was stored is old when that batch, or another writer's, has moved the stream."""
+    desk = Desk.founded(store)
+    desk.assign("T-1", "T-2", "T-3")
+    ours, moved, others = streams = [stream("T-1"), stream("T-2"), stream("T-3")]
+    cache = intake_for(store, desk.clock)._cache
+    cache.keep_fetched(cache.fetch(streams))
+    assert not any(map(cache.get, streams))  # nothing is known yet of the position these are held against
+    cache.load([f"programme/{PROG}"])
+    cache.change({ours: Loaded("a state of ours", 7)})
+    fetched = cache.fetch(streams)
+    assert set(fetched) == {moved, others}
+    cache.forget([moved])
+    cache.keep_fetched(fetched)
+    assert [bool(cache.get(name)) for name in streams] == [True, False, True]
+    fetched = cache.fetch(streams)
+    cache.change({moved: Loaded("a state of ours", 2)})
+    cache.keep_fetched(fetched)
+    assert cache.get(moved) == Loaded("a state of ours", 2)
+    cache.forget()
+    cache.load([f"programme/{PROG}"])
+    cache.keep_fetched(fetched)
+    assert not any(map(cache.get, streams))
+
+
 def test_every_state_survives_its_snapshot(store: Store) -> None:
     desk = Desk.open(store, clock_at("2026-05-30T08:00"), source="IMPORT")
     for name in ("svhttdl-td500", "phn-cthd500"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -25,6 +25,7 @@ from services.engines import EmbeddedEngines
 from services.intake import service
 from services.intake.core import Answered
 from services.intake.service import BATCH, HEADERS, IntakeService
+from services.intake.states import Loaded, StateCache
 from services.puller import Puller
 from services.settings import Settings
 from services.spine import command_puller, intake_for
@@ -165,6 +166,30 @@ async def test_what_was_read_ahead_of_a_batch_that_failed_does_not_overtake_it(s
         while intake.sequence < len(documents):
             await intake.step(10)
         assert intake.outcomes == {"accepted": len(documents)}
+    assert [r["id"] for _, batch in await receipts(bus) for r in batch] == [d["id"] for d in documents]
+
+
+async def test_what_could_not_be_read_ahead_is_read_in_its_turn(
+    store: Store, bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk.founded(store)
+    documents = [desk.sender.document(AssignTask(content=task()), stream(f"T-{number}")) for number in range(12)]
+    fetch = StateCache.fetch
+    tried: list[int] = []
+
+    def every_other_fails(cache: StateCache, streams: Iterable[str]) -> dict[str, Loaded]:
+        tried.append(len(tried))
+        if len(tried) % 2:
+            raise psycopg.OperationalError("the connection is lost")
+        return fetch(cache, streams)
+
+    monkeypatch.setattr(StateCache, "fetch", every_other_fails)
+    async with intake_of(store, bus, desk, batch=2) as intake:
+        await bus.publish_all([(bus.names.command(SOURCE, PROG), orjson.dumps(d), None) for d in documents])
+        while intake.sequence < len(documents):
+            assert await intake.step(10) == 2
+        assert intake.outcomes == {"accepted": len(documents)}
+    assert len(tried) > 2
     assert [r["id"] for _, batch in await receipts(bus) for r in batch] == [d["id"] for d in documents]
 
 
