@@ -137,7 +137,7 @@ class Host:
     def _warning(self, runtime: Runtime) -> list[asyncio.Task[None]]:
         warnings = Warnings(runtime.store.codec, runtime.bus)
         return [
-            asyncio.create_task(self._heard.handle(runtime.bus, warnings), name="warning"),
+            asyncio.create_task(self._heard.handle(runtime.bus, runtime.clock, warnings), name="warning"),
             asyncio.create_task(warning_app.watch(runtime.bus, self._subscriber, warnings), name="warning watch"),
             asyncio.create_task(beat_alone(warning_app.NAME, runtime, warnings.tell_trouble), name="warning heartbeat"),
             asyncio.create_task(

@@ -26,6 +26,8 @@ PATIENCE = 5.0
 ATOMIC_FROM, ATOMIC_MOST = 12, 500
 """Below a dozen messages pipelined publishing is faster than an atomic batch."""
 KNOWN_IN_BATCH = 10201
+HEADERS = 4096
+"""Room left for a message's headers, in bytes."""
 Message = tuple[str, bytes, dict[str, str] | None]
 """subject, payload, headers."""
 
@@ -149,6 +151,11 @@ class Bus:
             error_cb=on_error,
         )
         return cls(client, client.jetstream(timeout=10, publish_async_max_pending=4096), names or Names())
+
+    @property
+    def room(self) -> int:
+        """How many bytes of payload a message may have: what the server takes, less what headers need."""
+        return max(self.client.max_payload - HEADERS, HEADERS)
 
     async def ensure_streams(self, replicas: int = 1) -> None:
         """Create the streams that are missing, and bring the others to the stated configuration."""

@@ -9,7 +9,7 @@ that does not follow, without a gap, on what was handed over before.
 import asyncio
 import json
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -30,14 +30,25 @@ MOST_BYTES = 16 * 1024 * 1024
 
 
 class Taken(NamedTuple):
-    """A message with its place in the stream."""
+    """A message, or a part of it, with its place in the stream; `last`: no part of the message follows."""
 
     message: Msg
     sequence: int
+    payload: bytes
+    part: int = 0
+    last: bool = True
+
+
+def whole(payload: bytes) -> Sequence[bytes]:
+    """A message that has no parts."""
+    return (payload,)
 
 
 class Puller:
     """One durable consumer. Messages come in stream order; a restart begins after the last acknowledged one.
+
+    `cut` divides a message's payload, in order, into at least one part; each is taken by itself, and what is counted are parts.
+    A message is acknowledged with its last one.
 
     A delivery lost with a connection would come again only after the acknowledgement timeout, behind newer messages. So the
     consumer is begun anew after a reconnect, and when its own numbering of deliveries shows a gap: then somebody else takes
@@ -45,10 +56,17 @@ class Puller:
     """
 
     def __init__(
-        self, bus: Bus, stream: str, durable: str, filters: tuple[str, ...] = (), *, ahead: int = AHEAD
+        self,
+        bus: Bus,
+        stream: str,
+        durable: str,
+        filters: tuple[str, ...] = (),
+        *,
+        ahead: int = AHEAD,
+        cut: Callable[[bytes], Sequence[bytes]] = whole,
     ) -> None:
         self._bus, self._stream, self._durable, self._filters = bus, stream, durable, filters
-        self._ahead = ahead
+        self._ahead, self._cut = ahead, cut
         self._arrived: deque[Taken] = deque()
         self._wake, self._enough, self._wanted = asyncio.Event(), asyncio.Event(), 0
         self._subscription: Subscription | None = None
@@ -115,7 +133,11 @@ class Puller:
             self._gap = self._gap or delivery != self._delivered + 1
             self._delivered = delivery
             if not self._gap:
-                self._arrived.append(Taken(message, sequence))
+                parts = self._cut(message.data)
+                self._arrived += [
+                    Taken(message, sequence, payload, part, part == len(parts) - 1)
+                    for part, payload in enumerate(parts)
+                ]
         self._wake.set()
         if len(self._arrived) >= self._wanted:
             self._enough.set()
@@ -181,14 +203,17 @@ class Puller:
         return self._gap or self._bus.client.stats["reconnects"] != self._reconnects
 
     async def acknowledge(self, taken: Sequence[Taken]) -> None:
-        """Say that a batch and all before it is done: one acknowledgement."""
-        with suppress(MsgAlreadyAckdError):  # the batch may have been acknowledged before trouble came
-            await taken[-1].message.ack()
+        """Say that a batch and all before it is done: one acknowledgement. A message of which parts are left waits for them."""
+        done = next((item.message for item in reversed(taken) if item.last), None)
+        if done is not None:
+            with suppress(MsgAlreadyAckdError):  # the batch may have been acknowledged before trouble came
+                await done.ack()
 
     async def in_progress(self, taken: Sequence[Taken]) -> None:
         """Ask for more time before a batch is sent again."""
         for item in taken:
-            await item.message.in_progress()
+            if item.last or item is taken[-1]:
+                await item.message.in_progress()
 
     async def healthy(self) -> bool:
         """Whether the durable consumer still exists; a deleted one stalls a puller silently."""

@@ -2,14 +2,18 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import groupby
 from uuid import UUID, uuid5
 
 from contracts.base import Command
 from contracts.envelope import Actor
-from services.bus import Bus
+from services.bus import Bus, Message
 from services.outgoing import Outgoing, to_json
+from services.together import batches
 
 SAURO = Actor(post="SAURO", unit="SAURO")
+TOGETHER = 100
+"""Commands in a message, at most: enough that its own cost no longer counts, and few enough to be soon at intake."""
 _COMMANDS = UUID("6a3c2f0e-5b0a-5c7e-9d1e-53617572af01")
 
 
@@ -44,7 +48,10 @@ def system_command(
 
 
 async def send(bus: Bus, source: str, commands: Sequence[Outgoing]) -> list[int]:
-    """Publish commands in order; returns their sequences in COMMANDS."""
-    return await bus.publish_batch(
-        [(bus.names.command(source, command.programme), to_json(command, source), None) for command in commands]
-    )
+    """Publish commands in order, many of one programme in a message; returns the messages' sequences in COMMANDS."""
+    messages: list[Message] = []
+    for programme, those in groupby(commands, key=lambda command: command.programme):
+        subject, events = bus.names.command(source, programme), [to_json(command, source) for command in those]
+        payloads = batches(events, bus.room, TOGETHER) if len(events) > 1 else events
+        messages += [(subject, payload, None) for payload in payloads]
+    return await bus.publish_batch(messages)

@@ -24,6 +24,7 @@ from services.senders import send
 from services.settings import KEPT
 from services.store import Store
 from services.timekeeper.core import Timekeeper
+from services.together import events_in
 from services.warning.core import Warnings
 from services.warning.reactions import HEARD, NOTICED
 
@@ -38,7 +39,7 @@ def intake_for(store: Store, clock: Clock, salts: Salts | None = None, states: i
 
 def command_puller(bus: Bus) -> Puller:
     """The consumer of COMMANDS."""
-    return Puller(bus, bus.names.stream("COMMANDS"), bus.names.stream("intake"))
+    return Puller(bus, bus.names.stream("COMMANDS"), bus.names.stream("intake"), cut=events_in)
 
 
 def warning_puller(bus: Bus) -> Puller:

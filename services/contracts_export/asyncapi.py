@@ -15,6 +15,7 @@ from contracts.envelope import CommandEnvelope, EventEnvelope
 from contracts.receipts import Receipt
 from contracts.registry import ContractRegistry, MessageType
 from services.bus import STREAMS, Names, StreamSpec
+from services.together import MOST
 
 Json = dict[str, Any]
 NAMES = Names()
@@ -47,7 +48,8 @@ _ADDRESSES = {
 def asyncapi(registry: ContractRegistry) -> Json:
     """The whole document."""
     messages = {
-        "COMMANDS": {type_: _message(type_, known.model) for type_, known in registry.commands.items()},
+        "COMMANDS": {type_: _message(type_, known.model) for type_, known in registry.commands.items()}
+        | {"sauro.command.batch": _command_batch(registry.commands)},
         "EVENTS": {type_: _message(type_, known.model) for type_, known in registry.events.items()}
         | {type_: _older(type_) for type_ in sorted(registry.older_events)},
         "RECEIPTS": {"sauro.receipt.v1.batch": _batch()},
@@ -148,6 +150,21 @@ def _older(type_: str) -> Json:
     }
 
 
+def _command_batch(types: Iterable[str]) -> Json:
+    return {
+        "name": "sauro.command.batch",
+        "title": "Commands",
+        "summary": "Several commands of one subject, a CloudEvents JSON batch; each is answered by itself, in order.",
+        "contentType": BATCH,
+        "payload": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": MOST,
+            "items": {"oneOf": [{"$ref": _REFERENCE.format(model=type_)} for type_ in types]},
+        },
+    }
+
+
 def _batch() -> Json:
     return {
         "name": "sauro.receipt.v1.batch",
@@ -170,7 +187,7 @@ def _notice() -> Json:
 
 def _dead_letter() -> Json:
     headers = {
-        "Nats-Msg-Id": "stream and sequence of the message",
+        "Nats-Msg-Id": "stream and sequence of the message; of a batch, also the place in it",
         "Sauro-Rule": "the rule it breaks",
         "Sauro-Field": "the field that breaks it",
         "Sauro-Reason": "the way out",

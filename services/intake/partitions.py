@@ -21,6 +21,7 @@ from nats.js.errors import NotFoundError
 from services.bus import Bus, Names
 from services.partition import SLOTS, Partition
 from services.puller import Puller
+from services.together import events_in
 
 PAGE = 256
 
@@ -73,7 +74,7 @@ async def puller_for(bus: Bus, partition: Partition) -> Puller:
                 filter_subjects=list(filters(bus.names, partition)) or None,
             ),
         )
-    puller = Puller(bus, stream, own, filters(bus.names, partition))
+    puller = Puller(bus, stream, own, filters(bus.names, partition), cut=events_in)
     await puller.start()
     return puller
 

@@ -22,6 +22,7 @@ from contracts.types import MessageId, SourceCode, TextRef
 from domain.kernel import Request
 from services.eventlog.codec import actor_of
 from services.eventlog.recorder import SealedText
+from services.together import MOST
 
 MAX_COMMAND_BYTES = 56 * 1024
 """So that its events stay below the 65,535 bytes of an entry in C2SP's `tlog-tiles`."""
@@ -30,12 +31,13 @@ _ID = TypeAdapter[str](MessageId)
 
 
 class Incoming(NamedTuple):
-    """A message as it came: the subject tokens it was sent on, its bytes, its sequence in COMMANDS."""
+    """A command as it came: the subject tokens of its message, its bytes, the message's sequence in COMMANDS, its place there."""
 
     source: str
     programme: str
     payload: bytes
     sequence: int
+    part: int = 0
 
 
 class Readable(NamedTuple):
@@ -145,7 +147,11 @@ def _document(payload: bytes) -> dict[str, Any]:
     except ValueError as error:
         raise _Broken("not_json", "(message)", f"not JSON: {error}") from None
     if not isinstance(document, dict):
-        raise _Broken("not_an_envelope", "(message)", "a command is one JSON object, a CloudEvent")
+        raise _Broken(
+            "not_an_envelope",
+            "(message)",
+            f"a command is one JSON object, a CloudEvent; a batch holds 1 to {MOST}",
+        )
     return document
 
 

@@ -4,7 +4,7 @@ A crash anywhere between leads to redelivery and the same receipt.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from hashlib import sha256
@@ -24,6 +24,7 @@ from services.hosting import FEW, end
 from services.intake.core import Ahead, Answered, DeadLetter, Intake, TooMuchContention
 from services.intake.reading import Incoming
 from services.puller import ACK_WAIT, Puller, Taken
+from services.together import batches
 
 log = structlog.get_logger("sauro.intake")
 T = TypeVar("T")
@@ -43,8 +44,6 @@ tried again. Anything else ends this instance with its error on record, and the 
 BATCH = 1024
 SOON = 2.0
 """Seconds in which receipts can be told when a step has failed or the service ends."""
-HEADERS = 4096
-"""Room left for a message's headers, in bytes."""
 
 
 class IntakeService:
@@ -85,7 +84,7 @@ class IntakeService:
             await self._leave_off(ahead)
             self._puller.begin_anew()  # nothing behind this batch may come before it
             raise
-        self.sequence = taken[-1].sequence
+        self.sequence = taken[-1].sequence - (not taken[-1].last)
         return len(taken)
 
     @property
@@ -167,30 +166,29 @@ class IntakeService:
         messages: list[Message] = [
             (self._bus.names.receipt(source), batch, None)
             for source, receipts in _by_source(answered.receipts)
-            for batch in receipt_batches(receipts, self._room)
+            for batch in batches(map(_cloud_event, receipts), self._bus.room)
         ]
         messages += [self._dead_letter(letter) for letter in answered.dead_letters]
         if messages:
             await self._bus.publish_all(messages)
 
-    @property
-    def _room(self) -> int:
-        """How many bytes of payload a message may have: what the server takes, less what headers need."""
-        return max(self._bus.client.max_payload - HEADERS, HEADERS)
-
     def _dead_letter(self, letter: DeadLetter) -> Message:
-        """The original bytes with the reason; what would not fit with it is cut, and whole only at its COMMANDS sequence."""
-        payload, room = letter.incoming.payload, self._room
+        """The original bytes with the reason; what would not fit with it is cut, and whole only at its COMMANDS sequence.
+
+        Of a batch, the command that nobody can read.
+        """
+        incoming, room = letter.incoming, self._bus.room
+        payload = incoming.payload
         headers = {
-            "Nats-Msg-Id": f"COMMANDS:{letter.incoming.sequence}",
-            "Sauro-Sequence": str(letter.incoming.sequence),
+            "Nats-Msg-Id": f"COMMANDS:{incoming.sequence}" + (f"/{incoming.part}" if incoming.part else ""),
+            "Sauro-Sequence": str(incoming.sequence),
             "Sauro-Rule": letter.refusal.rule,
             "Sauro-Field": _header(letter.refusal.field),
             "Sauro-Reason": _header(letter.refusal.message),
         }
         if len(payload) > room:
             headers |= {"Sauro-Size": str(len(payload)), "Sauro-Digest": f"sha-256={sha256(payload).hexdigest()}"}
-        return self._bus.names.dead_letter(letter.incoming.source), payload[:room], headers
+        return self._bus.names.dead_letter(incoming.source), payload[:room], headers
 
 
 def _header(text: str) -> str:
@@ -200,20 +198,6 @@ def _header(text: str) -> str:
 def _by_source(receipts: Sequence[Receipt]) -> list[tuple[str, list[Receipt]]]:
     ordered = sorted(receipts, key=lambda receipt: receipt.source)
     return [(source, list(group)) for source, group in groupby(ordered, key=lambda receipt: receipt.source)]
-
-
-def receipt_batches(receipts: Sequence[Receipt], room: int) -> Iterator[bytes]:
-    """Receipts of one sender as CloudEvents JSON batches of at most `room` bytes: one message, unless it does not fit."""
-    parts: list[bytes] = []
-    size = 2
-    for receipt in receipts:
-        part = _cloud_event(receipt)
-        if parts and size + len(part) + 1 > room:
-            yield b"[" + b",".join(parts) + b"]"
-            parts, size = [], 2
-        parts.append(part)
-        size += len(part) + 1
-    yield b"[" + b",".join(parts) + b"]"
 
 
 def _cloud_event(receipt: Receipt) -> bytes:
@@ -234,4 +218,4 @@ def _cloud_event(receipt: Receipt) -> bytes:
 
 def _incoming(item: Taken) -> Incoming:
     *_, source, programme = item.message.subject.split(".")
-    return Incoming(source, programme, item.message.data, item.sequence)
+    return Incoming(source, programme, item.payload, item.sequence, item.part)

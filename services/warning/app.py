@@ -23,6 +23,7 @@ from nats.js.api import ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
 from services.bus import Bus, Names
+from services.clock import Clock
 from services.warning.core import Warnings
 from services.warning.later import NAME as LATER
 from services.warning.pace import URGENT
@@ -121,23 +122,23 @@ class Heard:
         self._events.append(event)
         self._came.set()
 
-    async def handle(self, bus: Bus, warnings: Warnings) -> None:
+    async def handle(self, bus: Bus, clock: Clock, warnings: Warnings) -> None:
         """Handle what lies aside, as it comes, until cancelled."""
         while True:
             await self._came.wait()
             events, self._events = self._events[:BATCH], self._events[BATCH:]
             if not self._events:
                 self._came.clear()
-            await _handle(bus, warnings, events)
+            await _handle(bus, clock, warnings, events)
 
 
-async def _handle(bus: Bus, warnings: Warnings, events: Sequence[Msg]) -> None:
+async def _handle(bus: Bus, clock: Clock, warnings: Warnings, events: Sequence[Msg]) -> None:
     """Handle and acknowledge; a batch that fails is handled event by event, so that one bad event holds up no other.
 
     What is not acknowledged comes again after the consumer's `ack_wait`; the trouble stands in the log and in the heartbeat.
     """
     try:
-        await URGENT.wait(bus, len(events))
+        await URGENT.wait(bus, clock, len(events))
         await warnings.handle([event.data for event in events], "urgent")
         for event in events:
             await event.ack()
@@ -147,7 +148,7 @@ async def _handle(bus: Bus, warnings: Warnings, events: Sequence[Msg]) -> None:
             log.exception("events wait to be heard again", events=len(events), first=events[0].data[:300])
             return
         for event in events:
-            await _handle(bus, warnings, [event])
+            await _handle(bus, clock, warnings, [event])
 
 
 def subscribe(broker: NatsBroker, names: Names, heard: Heard) -> Subscriber:

@@ -37,6 +37,7 @@ from services.programmes.importer import import_commands
 from services.projector.core import Projector
 from services.spine import Spine, intake_for
 from services.store import Store
+from services.together import events_in
 from tests.unit.spec import _UNITS, ORG, POLICY, PROG, ROLES, local
 
 AUTHORITY = "KY-KET-QUA"
@@ -304,9 +305,18 @@ async def messages(bus: Bus, stream: str) -> list[tuple[str, bytes, dict[str, st
     name = bus.names.stream(stream)
     state = (await bus.js.stream_info(name)).state
     found = []
-    for sequence in range(state.first_seq, state.last_seq + 1):
+    for sequence in range(max(state.first_seq, 1), state.last_seq + 1):
         message = await bus.js.get_msg(name, sequence, direct=True)
         found.append((message.subject or "", message.data or b"", dict(message.headers or {})))
+    return found
+
+
+async def commands(bus: Bus) -> list[Incoming]:
+    """Every command COMMANDS holds, in order, those that share a message one by one."""
+    found = []
+    for number, (subject, data, _) in enumerate(await messages(bus, "COMMANDS"), 1):
+        *_, source, programme = subject.split(".")
+        found += [Incoming(source, programme, event, number, part) for part, event in enumerate(events_in(data))]
     return found
 
 

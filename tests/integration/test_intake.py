@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -32,7 +33,7 @@ from services.eventlog.recorder import LogRecorder
 from services.intake.core import MAX_TRIES, Answered, TooMuchContention
 from services.intake.deciding import event_id
 from services.intake.reading import MAX_COMMAND_BYTES, Incoming
-from services.intake.service import IntakeService
+from services.intake.service import BATCH, IntakeService
 from services.intake.states import SNAPSHOT_EVERY, Folder, Loaded
 from services.puller import Puller
 from services.spine import command_puller, intake_for
@@ -539,12 +540,14 @@ async def arrived(puller: Puller, number: int) -> None:
 
 
 @asynccontextmanager
-async def service(store: Store, bus: Bus, desk: Desk) -> AsyncIterator[tuple[IntakeService, Puller]]:
+async def service(
+    store: Store, bus: Bus, desk: Desk, batch: int = BATCH
+) -> AsyncIterator[tuple[IntakeService, Puller]]:
     """Intake on stream COMMANDS."""
     puller = command_puller(bus)
     await puller.start()
     try:
-        yield IntakeService(intake_for(store, desk.clock), bus, puller), puller
+        yield IntakeService(intake_for(store, desk.clock), bus, puller, batch), puller
     finally:
         await puller.stop()
 
@@ -628,6 +631,53 @@ async def test_dead_letters_keep_bytes_and_reason(store: Store, bus: Bus) -> Non
         await intake.step(10)
         assert len(await messages(bus, "DEADLETTERS")) == len(cases) + 1
         assert len(await receipts(bus)) == 1
+
+
+async def test_commands_that_share_a_message_are_answered_one_by_one(store: Store, bus: Bus) -> None:
+    desk = Desk.founded(store)
+    documents = [
+        desk.sender.document(AssignTask(content=task()), stream("T-1")),
+        desk.sender.document(StartWork(), stream("T-9"), "PBCXB-TP"),
+        desk.sender.document(AssignTask(content=task()), stream("T-2")) | {"specversion": "0.3"},
+        desk.sender.document(StartWork(), stream("T-1"), "PBCXB-TP"),
+    ]
+    together = json.dumps([*documents, "nonsense"], indent=2).encode()
+    async with service(store, bus, desk) as (intake, puller):
+        await publish(bus, (SOURCE, PROG, together), (SOURCE, PROG, b"[]"))
+        await arrived(puller, 6)
+        assert await intake.step(10) == 6
+        await acknowledged(bus, 2)
+        assert intake.sequence == 2
+    ((_, answers),) = await receipts(bus)
+    assert [(answer["id"], answer["outcome"]) for answer in answers] == [
+        (document["id"], outcome)
+        for document, outcome in zip(documents, ("accepted", "rejected", "unreadable", "accepted"), strict=True)
+    ]
+    found = [(headers["Nats-Msg-Id"], json.loads(data)) for _, data, headers in await messages(bus, "DEADLETTERS")]
+    assert found == [("COMMANDS:1/2", documents[2]), ("COMMANDS:1/4", "nonsense"), ("COMMANDS:2", [])]
+
+
+async def test_a_message_that_holds_more_than_a_batch_is_acknowledged_with_its_last_command(
+    store: Store, bus: Bus
+) -> None:
+    desk = Desk.founded(store)
+    codes = [f"T-{number}" for number in range(5)]
+    documents = [desk.sender.document(AssignTask(content=task()), stream(code)) for code in codes]
+    async with service(store, bus, desk, batch=2) as (intake, puller):
+        await publish(bus, *as_sent(documents[:1]), (SOURCE, PROG, orjson.dumps(documents[1:])))
+        await arrived(puller, len(documents))
+        assert await intake.step(10) == 2
+        assert intake.sequence == 1
+    info = await bus.js.consumer_info(bus.names.stream("COMMANDS"), bus.names.stream("intake"))
+    assert (info.ack_floor.stream_seq if info.ack_floor else 0) <= 1
+    async with service(store, bus, desk, batch=2) as (intake, _):  # another instance meets it again, whole
+        while intake.sequence < 2:
+            assert await intake.step(10) <= 2
+        await acknowledged(bus, 2)
+    answers = [answer for _, batch in await receipts(bus) for answer in batch]
+    first = {answer["id"]: answer["receipt"] for answer in answers if not answer["duplicate"]}
+    assert list(first) == [document["id"] for document in documents]
+    assert all(answer["receipt"] == first[answer["id"]] for answer in answers)
 
 
 async def test_a_crash_between_commit_and_acknowledgement(store: Store, bus: Bus, dsn: str) -> None:

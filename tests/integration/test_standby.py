@@ -25,12 +25,11 @@ from services.bus import Bus
 from services.clock import SimulatedClock
 from services.eventlog.reading import LOGS
 from services.eventlog.recorder import APPEND_LOCK
-from services.intake.reading import Incoming
 from services.projector.core import Projector
 from services.projector.rebuild import rebuild
 from services.store import Store
 from tests.integration.processes import Installation
-from tests.integration.support import Desk, messages, rows, stream, task, until
+from tests.integration.support import Desk, commands, messages, rows, stream, task, until
 
 MOST, CHUNK = 5.0, 40
 BEGINNING = datetime.min.replace(tzinfo=UTC)
@@ -117,14 +116,8 @@ class TimeKeeping(Chore):
         self._project()
 
     async def done(self) -> bool:
-        name = self.bus.names.stream("COMMANDS")
-        last = (await self.bus.js.stream_info(name)).state.last_seq
-        incoming = []
-        while self.taken < last:
-            self.taken += 1
-            found = await self.bus.js.get_msg(name, self.taken, direct=True)
-            *_, source, programme = (found.subject or "").split(".")
-            incoming.append(Incoming(source, programme, found.data or b"", self.taken))
+        incoming = (await commands(self.bus))[self.taken :]
+        self.taken += len(incoming)
         self.desk.clock.move_to(datetime.now(UTC))
         await asyncio.to_thread(self.desk.intake.process, incoming)
         await asyncio.to_thread(self._project)

@@ -19,12 +19,12 @@ from eventsourcing.persistence import ProgrammingError
 from contracts.assignment import AssignTask
 from services import hosting
 from services.app import Host
-from services.bus import Bus, Message
+from services.bus import HEADERS, Bus, Message
 from services.cli.running import run
 from services.engines import EmbeddedEngines
 from services.intake import service
 from services.intake.core import Answered
-from services.intake.service import BATCH, HEADERS, IntakeService
+from services.intake.service import BATCH, IntakeService
 from services.intake.states import Loaded, StateCache
 from services.puller import Puller
 from services.settings import Settings
@@ -272,7 +272,7 @@ async def test_receipts_that_do_not_fit_one_message_come_in_several(
     desk = Desk.founded(store)
     documents = [desk.sender.document(AssignTask(content=task()), stream(f"T-{number}")) for number in range(30)]
     async with intake_of(store, bus, desk) as intake:
-        monkeypatch.setattr(type(intake), "_room", 2000)
+        monkeypatch.setattr(Bus, "room", 2000)
         await bus.publish_all([(bus.names.command(SOURCE, PROG), orjson.dumps(d), None) for d in documents])
         handled = 0
         while handled < len(documents):

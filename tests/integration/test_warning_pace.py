@@ -8,10 +8,11 @@ from nats.js.api import ConsumerConfig
 
 from services.app import Host
 from services.bus import Bus
+from services.clock import SystemClock
 from services.engines import EmbeddedEngines
 from services.settings import Settings
-from services.warning.pace import LATER
-from tests.integration.support import messages
+from services.warning.pace import LATER, _oldest
+from tests.integration.support import commands, until
 
 PASSED = orjson.loads((Path(__file__).parents[1] / "golden" / "sauro.assignment.DeadlinePassed.v1.json").read_bytes())
 EVENTS = 200
@@ -21,8 +22,7 @@ async def _sent(bus: Bus, least: int) -> list[str]:
     """The types of the warning service's commands in order, once there are so many; each look is a round trip to NATS."""
     async with asyncio.timeout(30):
         while True:
-            sent = await messages(bus, "COMMANDS")
-            found = [orjson.loads(data)["type"] for subject, data, _ in sent if ".warning." in subject]
+            found = [orjson.loads(c.payload)["type"] for c in await commands(bus) if c.source == "warning"]
             if len(found) >= least:
                 return found
 
@@ -33,7 +33,12 @@ async def test_warnings_go_before_what_else_follows(engines: EmbeddedEngines, ds
     await bus.publish_batch([(subject, orjson.dumps(event), None) for event in events])
     commands = bus.names.stream("COMMANDS")
     await bus.js.add_consumer(commands, ConsumerConfig(durable_name=bus.names.stream("intake")))
-    await bus.publish_batch([(bus.names.command("DMS", "P"), b"{}", None)] * (2 * LATER.most))
+    await bus.publish_all([(bus.names.command("DMS", "P"), b"{}", None)])
+
+    async def waits_long() -> bool:
+        return await _oldest(bus, SystemClock()) > LATER.oldest
+
+    await until(waits_long)
     settings = Settings(postgres=dsn, nats=engines.addresses.nats, subject_prefix=bus.names.prefix)
     host = Host(settings, ("warning",))
     running = asyncio.create_task(host.app.run())
