@@ -3,23 +3,24 @@
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import groupby
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from contracts.base import Command
 from contracts.envelope import Actor
 from services.bus import Bus, Message
+from services.ids import named_uuid
 from services.outgoing import Outgoing, to_json
 from services.together import batches
 
 SAURO = Actor(post="SAURO", unit="SAURO")
 TOGETHER = 100
 """Commands in a message, at most: enough that its own cost no longer counts, and few enough to be soon at intake."""
-_COMMANDS = UUID("6a3c2f0e-5b0a-5c7e-9d1e-53617572af01")
+_COMMANDS = UUID("6a3c2f0e-5b0a-5c7e-9d1e-53617572af01").bytes
 
 
 def derived_id(*cause: object) -> str:
     """The same cause gives the same id, so a command found twice is sent once."""
-    return str(uuid5(_COMMANDS, "|".join(str(part) for part in cause)))
+    return named_uuid(_COMMANDS, "|".join(map(str, cause)))
 
 
 def system_command(

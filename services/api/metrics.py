@@ -106,7 +106,9 @@ class _Scraped(Collector):
         """What was found out for this scrape."""
         yield GaugeMetricFamily("sauro_postgresql_up", "Whether PostgreSQL answered", int(self._database is not None))
         yield GaugeMetricFamily("sauro_nats_up", "Whether NATS answered", int(self._followers is not None))
-        lag = GaugeMetricFamily("sauro_follower_lag_events", "Events a follower has yet to take", labels=["follower"])
+        lag = GaugeMetricFamily(
+            "sauro_follower_lag_events", "Events, or messages of NATS, a follower has yet to take", labels=["follower"]
+        )
         if self._followers is not None:
             for name, number in self._followers.lag.items():
                 lag.add_metric([name], number)

@@ -9,8 +9,6 @@ from services.intake.service import IntakeService
 from services.spine import intake_for
 
 NAME = "intake"
-AT_MOST = 0.03
-"""Seconds intake lets commands gather at most, where hundreds came while a batch was at work: somebody waits for the receipts."""
 
 
 async def begin(runtime: Runtime) -> Work:
@@ -22,7 +20,7 @@ async def begin(runtime: Runtime) -> Work:
 
     async def step() -> int:
         did = await service.step(wait=1.0)
-        await service.gather(min(gathering(service.waiting, full), AT_MOST))
+        await service.gather(gathering(service.waiting, full))
         return did
 
     async def idle() -> None:

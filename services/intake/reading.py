@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from secrets import token_bytes
 from typing import Any, NamedTuple
-from uuid import NAMESPACE_URL, uuid5
+from uuid import NAMESPACE_URL
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
@@ -22,6 +22,7 @@ from contracts.types import MessageId, SourceCode, TextRef
 from domain.kernel import Request
 from services.eventlog.codec import actor_of
 from services.eventlog.recorder import SealedText
+from services.ids import named_uuid
 from services.together import MOST
 
 MAX_COMMAND_BYTES = 56 * 1024
@@ -69,7 +70,7 @@ class Seal:
     def seal(self, text: str) -> TextRef:
         """Keep the words; the reference is unique to this reading of the command."""
         salt = self._salts.salt(self._scope, len(self.texts))
-        ref = str(uuid5(NAMESPACE_URL, f"{self._scope}/{len(self.texts)}/{salt.hex()}"))
+        ref = named_uuid(NAMESPACE_URL.bytes, f"{self._scope}/{len(self.texts)}/{salt.hex()}")
         self.texts.append(SealedText(ref, salt, text))
         return TextRef(ref=ref, digest=sha256(salt + text.encode()).hexdigest())
 

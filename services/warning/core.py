@@ -5,22 +5,20 @@ the service sends apart: warnings at once, deliveries and demands for explanatio
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 
-from contracts.obligation import DemandExplanation
 from contracts.warning import Notice, RecordDelivery, WarningEscalated, WarningRaised
 from domain.kernel import Recorded
 from services.bus import Bus
 from services.eventlog.codec import EventCodec, instant_text
 from services.outgoing import Outgoing
 from services.senders import derived_id, send, system_command
-from services.warning.reactions import EXPLAINED, HEARD, NOTICED, reactions
+from services.warning.reactions import EXPLAINED, HEARD, NOTICED, Part, reactions
 
 SOURCE = "warning"
 RAISED = (WarningRaised, WarningEscalated)
-Part = Literal["all", "urgent", "later"]
 
 
 class Warnings:
@@ -88,9 +86,7 @@ def _called_for(event: Recorded[Any], delivered: Mapping[str, Outgoing], part: P
         if part != "urgent":
             yield delivered[event.id]
         return
-    for command in reactions(event):
-        if part == "all" or (part == "later") == isinstance(command.command, DemandExplanation):
-            yield command
+    yield from reactions(event, part)
 
 
 def _notice(event: Recorded[Any], post: str) -> bytes:

@@ -5,7 +5,7 @@ warning. Ids derive from the event, so a redelivered event sends the same comman
 """
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from contracts.base import Command
 from contracts.deadlines import (
@@ -28,12 +28,14 @@ from services.senders import derived_id, system_command
 HEARD = ("DeadlineApproached", "DeadlinePassed", "DeadlineRescheduled", "DeadlineMet", "DeadlineCancelled")
 EXPLAINED = ("DeadlinePassed",)
 NOTICED = ("WarningRaised", "WarningEscalated")
+Part = Literal["all", "urgent", "later"]
+"""Warnings at once; demands for explanation, and what else can wait, when no warning waits."""
 _EXPLAINED = frozenset({"assignment_due", "obligation_due"})
 _DONE = frozenset({"completed", "late_completion"})
 
 
-def reactions(event: Recorded[Any]) -> list[Outgoing]:
-    """The commands an event calls for, in order; none for most."""
+def reactions(event: Recorded[Any], part: Part = "all") -> list[Outgoing]:
+    """The commands an event calls for, or one part of them, in order; none for most."""
     data = event.data
     if data.key.kind == "warning_response_due":
         climb = EscalateWarning(key=data.key)
@@ -42,7 +44,11 @@ def reactions(event: Recorded[Any]) -> list[Outgoing]:
         return []
     else:
         found = _about_subject(event, data)
-    return [_command(event, subject, command, number) for number, (subject, command) in enumerate(found)]
+    return [
+        _command(event, subject, command, number)
+        for number, (subject, command) in enumerate(found)
+        if part == "all" or (part == "later") == isinstance(command, DemandExplanation)
+    ]
 
 
 def _about_subject(event: Recorded[Any], data: Any) -> list[tuple[str, Command]]:

@@ -58,9 +58,9 @@ async def run(bench: Bench) -> list[Figure]:
             climb.run = number + 1
             reached = await climb.highest(max(reached / STEP, LEAST), STEP if reached else COARSE)
             rates["ours"].append(reached)
-            offered = await last_command(bus) - climb.before
-            rates[COPY].append(offered / raw_copy(place, f"receipt > {climb.answered}"))
-            rates[FETCH].append(await raw_fetch(bus, climb.before + 1, offered))
+            messages, commands = await last_command(bus) - climb.before, last_receipt(place) - climb.answered
+            rates[COPY].append(commands / raw_copy(place, f"receipt > {climb.answered}"))
+            rates[FETCH].append(await raw_fetch(bus, climb.before + 1, messages) * commands / messages)
     return [figure("sustained", rates)]
 
 

@@ -1,6 +1,7 @@
 """When much waits for intake, warnings go first: explanations and deliveries are sent once it has worked off what waits."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -11,7 +12,7 @@ from services.bus import Bus
 from services.clock import SystemClock
 from services.engines import EmbeddedEngines
 from services.settings import Settings
-from services.warning.pace import LATER, _oldest
+from services.warning.pace import INTAKE, LATER, WARNINGS
 from tests.integration.support import commands, until
 
 PASSED = orjson.loads((Path(__file__).parents[1] / "golden" / "sauro.assignment.DeadlinePassed.v1.json").read_bytes())
@@ -36,7 +37,7 @@ async def test_warnings_go_before_what_else_follows(engines: EmbeddedEngines, ds
     await bus.publish_all([(bus.names.command("DMS", "P"), b"{}", None)])
 
     async def waits_long() -> bool:
-        return await _oldest(bus, SystemClock()) > LATER.oldest
+        return await INTAKE.waits(bus, SystemClock()) > LATER.oldest
 
     await until(waits_long)
     settings = Settings(postgres=dsn, nats=engines.addresses.nats, subject_prefix=bus.names.prefix)
@@ -48,3 +49,20 @@ async def test_warnings_go_before_what_else_follows(engines: EmbeddedEngines, ds
     assert (await _sent(bus, 2 * EVENTS))[EVENTS:] == ["sauro.obligation.DemandExplanation.v1"] * EVENTS
     host.app.exit()
     await running
+
+
+async def test_nothing_else_follows_while_limits_wait_to_be_warned_of(bus: Bus) -> None:
+    events, clock = bus.names.stream("EVENTS"), SystemClock()
+    await bus.js.add_consumer(events, ConsumerConfig(durable_name=bus.names.stream("warning")))
+    await bus.publish_all([(bus.names.event("P", "assignment", "DeadlinePassed"), orjson.dumps(PASSED), None)])
+
+    async def waits_long() -> bool:
+        return await WARNINGS.waits(bus, clock) > LATER.oldest
+
+    await until(waits_long)
+    follows = asyncio.create_task(replace(LATER, seconds=600.0).wait(bus, clock, 1))
+    for _ in range(10):
+        assert await waits_long()
+        assert not follows.done()
+    await bus.js.delete_consumer(events, bus.names.stream("warning"))
+    await asyncio.wait_for(follows, 10)
