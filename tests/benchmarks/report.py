@@ -1,6 +1,7 @@
 """Keeps the last figures in results.json, and writes the table of README.md and the charts from them.
 
-A run of some benchmarks replaces their own rows only; each row says when and on what it was measured.
+A run of some benchmarks replaces their own rows only, and of those the ones from the same processor: what another machine gave
+stays beside them. Each row says when and on what it was measured; the charts show the newest.
 """
 
 import json
@@ -22,11 +23,13 @@ def keep(found: Mapping[str, Sequence[Figure]], about: Mapping[str, str], order:
     kept: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     today = datetime.now(UTC).date().isoformat()
     for name, figures in found.items():
-        kept[name] = {"date": today, "on": dict(about), "figures": [figure.as_json() for figure in figures]}
+        run = {"date": today, "on": dict(about), "figures": [figure.as_json() for figure in figures]}
+        others = [other for other in kept.get(name, ()) if other["on"]["cpu"] != about["cpu"]]
+        kept[name] = [run, *others]
     kept = {name: kept[name] for name in order if name in kept}
     RESULTS.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     CHARTS.mkdir(exist_ok=True)
-    charts = draw({row["name"]: row for run in kept.values() for row in run["figures"]})
+    charts = draw({row["name"]: row for newest, *_ in kept.values() for row in newest["figures"]})
     for name, svg in charts.items():
         (CHARTS / name).write_text(svg, encoding="utf-8")
     before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
@@ -43,10 +46,11 @@ def _lines(kept: Mapping[str, Any], charts: Mapping[str, str]) -> list[str]:
         "|---|---|---:|---:|---:|---|---|---|",
     ]
     machines: dict[str, int] = {}
-    for run in kept.values():
-        on = ", ".join(f"{name} {value}" for name, value in run["on"].items())
-        mark = machines.setdefault(f"{run['date']}: {on}", len(machines) + 1)
-        lines += [_line(row, mark) for row in run["figures"]]
+    for runs in kept.values():
+        for run in runs:
+            on = ", ".join(f"{name} {value}" for name, value in run["on"].items())
+            mark = machines.setdefault(f"{run['date']}: {on}", len(machines) + 1)
+            lines += [_line(row, mark) for row in run["figures"]]
     return [*lines, "", *(f"{mark}. {what}" for what, mark in machines.items())]
 
 
