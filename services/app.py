@@ -99,6 +99,11 @@ class Host:
             on_shutdown=[self._set_stopping],
         )
 
+    @property
+    def _connections(self) -> int:
+        """How many connections to PostgreSQL are kept: intake fetches streams for a batch while it stores another."""
+        return 2 if intake_app.NAME in self._services else 1
+
     async def _set_ready(self) -> None:
         self.ready.set()
 
@@ -118,7 +123,9 @@ class Host:
         await bus.ensure_streams(self._settings.replicas)
         async with AsyncExitStack() as stack:
             application = "sauro-" + "-".join(self._services)[:40]
-            store = Store.open(self._dsn, application=application, idle_in_transaction=SILENCE)
+            store = Store.open(
+                self._dsn, application=application, pool_size=self._connections, idle_in_transaction=SILENCE
+            )
             stack.callback(store.close)
             runtime = Runtime(self._settings, store, bus, SystemClock())
             if warning_app.NAME in self._services:

@@ -24,7 +24,7 @@ from services.bus import Bus
 EXPIRES = 5.0
 ACK_WAIT = 30.0
 AHEAD = 2048
-"""Messages asked for ahead. Those on their way, those that wait here and those handed over are three times as many at most."""
+"""Messages asked for ahead, until as many parts wait here. A message may bring many parts; its bytes are bounded."""
 MOST_BYTES = 16 * 1024 * 1024
 """What a request may bring, however many messages it asks for."""
 

@@ -28,7 +28,7 @@ class Store:
         registry: Registry = REGISTRY,
         *,
         application: str = "sauro",
-        pool_size: int = 2,
+        pool_size: int = 1,
         idle_in_transaction: float = 0.0,
     ) -> "Store":
         """Connect as the application's role. Migrations must have run."""

@@ -187,7 +187,7 @@ def _notice() -> Json:
 
 def _dead_letter() -> Json:
     headers = {
-        "Nats-Msg-Id": "stream and sequence of the message; of a batch, also the place in it",
+        "Nats-Msg-Id": "stream and sequence of the message; behind the first command of a batch, also the place in it",
         "Sauro-Rule": "the rule it breaks",
         "Sauro-Field": "the field that breaks it",
         "Sauro-Reason": "the way out",

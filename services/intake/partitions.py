@@ -28,11 +28,12 @@ PAGE = 256
 
 @dataclass(frozen=True, slots=True)
 class Covering:
-    """A consumer of COMMANDS: the slots it covers, and the stream sequence up to which it has done them."""
+    """A consumer of COMMANDS: the slots it covers, the stream sequence up to which it has done them, and whether more wait."""
 
     name: str
     slots: frozenset[int]
     floor: int
+    waits: bool = False
 
 
 def seat(partition: Partition) -> tuple[str, tuple[str, ...]]:
@@ -94,6 +95,17 @@ def done_to(known: Iterable[Covering], slots: Iterable[int]) -> int:
     return min(max((c.floor for c in found if slot in c.slots), default=0) for slot in slots)
 
 
+async def first_unanswered(bus: Bus) -> int | None:
+    """Before this sequence of COMMANDS every instance has answered all of its own; None when nothing waits.
+
+    Consumers of an earlier division, which no slot needs any more, do not count.
+    """
+    known = await _consumers(bus)
+    furthest = {slot: max(c.floor for c in known if slot in c.slots) for c in known for slot in c.slots}
+    waiting = [c.floor for c in known if c.waits and any(c.floor == furthest[slot] for slot in c.slots)]
+    return min(waiting) + 1 if waiting else None
+
+
 def superseded(known: Iterable[Covering], own: str, slots: Iterable[int]) -> list[str]:
     """The consumers no slot needs: in each of theirs another one is at least as far.
 
@@ -123,7 +135,8 @@ async def _consumers(bus: Bus) -> list[Covering]:
 def _covering(names: Names, info: ConsumerInfo) -> Covering:
     subjects: Sequence[str] = info.config.filter_subjects or [s for s in (info.config.filter_subject,) if s]
     slots = frozenset(slot for slot in range(SLOTS) if not subjects or names.slot(slot) in subjects)
-    return Covering(info.name, slots, (info.ack_floor.stream_seq if info.ack_floor else 0) or 0)
+    floor = (info.ack_floor.stream_seq if info.ack_floor else 0) or 0
+    return Covering(info.name, slots, floor, bool(info.num_pending or info.num_ack_pending))
 
 
 async def _delete(bus: Bus, consumer: str) -> None:

@@ -126,6 +126,10 @@ def _parsed(payload: bytes) -> tuple[dict[str, Any], bytes]:
     such escapes go the thorough way, as do those orjson refuses, to have their error named.
     """
     if len(payload) > MAX_COMMAND_BYTES:
+        if payload.lstrip()[:1] == b"[":
+            raise _Broken(
+                "not_an_envelope", "(message)", f"no JSON batch: that is one array of 1 to {MOST} CloudEvents"
+            )
         raise _Broken("too_large", "(message)", f"{len(payload)} bytes; a command has at most {MAX_COMMAND_BYTES}")
     try:
         document = orjson.loads(payload)

@@ -57,7 +57,7 @@ class IntakeService:
         self._telling: asyncio.Task[None] | None = None
 
     async def step(self, wait: float = 0.0) -> int:
-        """Handle one batch; returns how many messages it held. When more wait, its receipts follow during the next step."""
+        """Handle one batch; returns how many commands it held. When more wait, its receipts follow during the next step."""
         storing = asyncio.Event()
         ahead: asyncio.Task[None] | None = None
         try:
@@ -89,7 +89,7 @@ class IntakeService:
 
     @property
     def waiting(self) -> int:
-        """How many messages wait here for the next step."""
+        """How many commands wait here for the next step."""
         return self._read_already + self._puller.arrived
 
     @property
@@ -97,7 +97,7 @@ class IntakeService:
         return len(self._ahead[0]) if self._ahead is not None else 0
 
     async def gather(self, longest: float) -> None:
-        """Let messages arrive until a whole batch waits here, or for so many seconds."""
+        """Let commands arrive until a whole batch waits here, or for so many seconds."""
         await self._puller.gather(self._batch - self._read_already, longest)
 
     async def stop(self) -> None:
@@ -122,6 +122,8 @@ class IntakeService:
         if self._telling is not None:
             await asyncio.wait((self._telling,), timeout=SOON)
             await end((self._telling,))
+        if self._ahead is not None:
+            await end((self._ahead[1],))
         self._ahead = self._telling = None
 
     async def _read_ahead(self, storing: asyncio.Event) -> None:

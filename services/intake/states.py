@@ -107,6 +107,7 @@ class StateCache:
         missing = self._missing(streams)
         if missing and not self._states:
             self.position = self._recorder.head().position
+            self._touched = None  # what was fetched before may be older than this
         self._keep(self._fetch(missing))
 
     def fetch(self, streams: Iterable[str]) -> dict[str, Loaded]:

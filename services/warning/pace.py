@@ -5,72 +5,78 @@ of events stays in EVENTS until those that go first have worked off most of what
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import NamedTuple
 
-from nats.js.api import ConsumerInfo
+from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
 from services.bus import Bus
 from services.clock import Clock
+from services.intake.partitions import first_unanswered
 
 LOOK = 0.1
-NO_TIME = timedelta()
+Look = Callable[[Bus, Clock, timedelta], Awaitable[bool]]
 
 
-class First(NamedTuple):
-    """Who goes first: all consumers of a stream, or the durable one that is named."""
+async def intake_is_late(bus: Bus, clock: Clock, oldest: timedelta) -> bool:
+    """Whether a command has waited longer for intake; by age, since a message may hold one command or a thousand.
 
-    stream: str
-    durable: str | None = None
-
-    async def _consumers(self, bus: Bus) -> list[ConsumerInfo]:
-        stream = bus.names.stream(self.stream)
-        if self.durable is None:
-            return await bus.js.consumers_info(stream)
-        try:
-            return [await bus.js.consumer_info(stream, bus.names.stream(self.durable))]
-        except NotFoundError:
-            return []
-
-    async def waits(self, bus: Bus, clock: Clock) -> timedelta:
-        """For how long the oldest message has waited to be answered; by age, since one may hold a command or a hundred."""
-        waiting = [_floor(c) for c in await self._consumers(bus) if c.num_pending or c.num_ack_pending]
-        if not waiting:
-            return NO_TIME
-        try:
-            message = await bus.js.get_msg(bus.names.stream(self.stream), min(waiting) + 1, direct=True)
-        except NotFoundError:  # it has gone from the stream: what waits is older than the stream keeps anything
-            return timedelta.max
-        assert message.time is not None
-        return clock.now() - message.time
+    The age is of NATS's clock by ours: a second between them lets too many through, or holds them for the longest time.
+    """
+    if (sequence := await first_unanswered(bus)) is None:
+        return False
+    try:
+        message = await bus.js.get_msg(bus.names.stream("COMMANDS"), sequence, direct=True)
+    except NotFoundError:  # it has gone from the stream: what waits is older than COMMANDS keeps anything
+        return True
+    assert message.time is not None
+    return clock.now() - message.time > oldest
 
 
-def _floor(consumer: ConsumerInfo) -> int:
-    return (consumer.ack_floor.stream_seq if consumer.ack_floor else 0) or 0
+async def limits_wait(bus: Bus, clock: Clock, oldest: timedelta) -> bool:
+    """Whether the urgent part has more events before it than it takes ahead, at whatever age.
+
+    Those it has and cannot answer do not count: an event that nobody can read comes again for ever.
+    """
+    try:
+        urgent = await bus.js.consumer_info(bus.names.stream("EVENTS"), bus.names.stream("warning"))
+    except NotFoundError:
+        return False
+    return bool(urgent.num_pending)
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """A batch of `large` events or more goes when nothing `before` it has waited for `oldest`, or after so many seconds."""
+    """A batch of `large` events or more goes when nobody is late by `oldest` any more, or after so many seconds."""
 
     large: int
     oldest: timedelta
     seconds: float
-    before: tuple[First, ...]
+    first: tuple[Look, ...]
 
     async def wait(self, bus: Bus, clock: Clock, events: int) -> None:
-        """Until little waits, or long enough."""
+        """Until those that go first have little to do, or long enough."""
         if events < self.large:
             return
-        for _ in range(int(self.seconds / LOOK)):
-            if max([await first.waits(bus, clock) for first in self.before]) < self.oldest:
-                return
-            await asyncio.sleep(LOOK)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self.seconds
+        try:
+            for _ in range(int(self.seconds / LOOK)):
+                if loop.time() >= until or not await self._others_first(bus, clock):
+                    return
+                await asyncio.sleep(LOOK)
+        except (NatsError, OSError):
+            return  # courtesy ends where NATS cannot be asked; what is sent next tells of the trouble
+
+    async def _others_first(self, bus: Bus, clock: Clock) -> bool:
+        for look in self.first:
+            if await look(bus, clock, self.oldest):
+                return True
+        return False
 
 
-INTAKE, WARNINGS = First("COMMANDS"), First("EVENTS", "warning")
-URGENT = Pace(64, timedelta(seconds=1.5), 1.0, (INTAKE,))
-LATER = Pace(1, timedelta(seconds=1), 5.0, (INTAKE, WARNINGS))
+URGENT = Pace(64, timedelta(seconds=1.5), 1.0, (intake_is_late,))
+LATER = Pace(1, timedelta(seconds=1), 5.0, (intake_is_late, limits_wait))
 """What waits under a steady load of thousands a second holds neither back; a storm of limits does."""

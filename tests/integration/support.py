@@ -44,6 +44,10 @@ AUTHORITY = "KY-KET-QUA"
 SOURCE = "QLVB"
 START = "2026-05-30T07:00"
 PROGRAMMES = Path(__file__).parents[2] / "deploy" / "programmes"
+PASSED: dict[str, Any] = orjson.loads(
+    (Path(__file__).parents[1] / "golden" / "sauro.assignment.DeadlinePassed.v1.json").read_bytes()
+)
+"""A limit of a task that has passed, as stored."""
 UNIT_OF = {post: unit for unit, _, head, deputy in _UNITS for post in (head, deputy)}
 
 

@@ -6,6 +6,7 @@ Takeover is measured from the log: when the other says that it works.
 import asyncio
 import os
 import signal
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -29,7 +30,7 @@ from services.projector.core import Projector
 from services.projector.rebuild import rebuild
 from services.store import Store
 from tests.integration.processes import Installation
-from tests.integration.support import Desk, commands, messages, rows, stream, task, until
+from tests.integration.support import PASSED, Desk, commands, messages, rows, stream, task, until
 
 MOST, CHUNK = 5.0, 40
 BEGINNING = datetime.min.replace(tzinfo=UTC)
@@ -155,12 +156,43 @@ class Signing(Chore):
         assert (report.problems, report.rows["events"]) == ([], self.head())
 
 
+class Demanding(Chore):
+    """Limits that have passed stand in EVENTS; of the warning service, its later part has a standby."""
+
+    async def more(self) -> None:
+        subject = self.bus.names.event("P", "assignment", "DeadlinePassed")
+        passed = [
+            PASSED | {"id": f"E-{number}", "subject": f"assignment/P/T-{number}"}
+            for number, _ in zip(self.numbers, range(CHUNK), strict=False)
+        ]
+        await self.bus.publish_batch([(subject, orjson.dumps(event), None) for event in passed])
+        self.sent += len(passed)
+
+    async def done(self) -> bool:
+        return len(await self._demanded()) == self.sent
+
+    async def check(self) -> None:
+        assert all(len(ids) == 1 for ids in (await self._demanded()).values()), (
+            "each is asked for once, however often sent"
+        )
+
+    async def _demanded(self) -> dict[str, set[str]]:
+        """Under which ids an explanation was demanded, by what it is about."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for command in await commands(self.bus):
+            document = orjson.loads(command.payload)
+            if document["type"] == "sauro.obligation.DemandExplanation.v1":
+                found[document["data"]["about"]].add(document["id"])
+        return found
+
+
 CHORES: dict[str, type[Chore]] = {
     "projector": Projecting,
     "relay": Relaying,
     "intake": Answering,
     "timekeeper": TimeKeeping,
     "audit": Signing,
+    "warning": Demanding,
 }
 
 

@@ -187,7 +187,7 @@ async def test_what_could_not_be_read_ahead_is_read_in_its_turn(
     async with intake_of(store, bus, desk, batch=2) as intake:
         await bus.publish_all([(bus.names.command(SOURCE, PROG), orjson.dumps(d), None) for d in documents])
         while intake.sequence < len(documents):
-            assert await intake.step(10) == 2
+            assert await intake.step(10) <= 2
         assert intake.outcomes == {"accepted": len(documents)}
     assert len(tried) > 2
     assert [r["id"] for _, batch in await receipts(bus) for r in batch] == [d["id"] for d in documents]

@@ -2,21 +2,23 @@
 
 import asyncio
 from dataclasses import replace
-from pathlib import Path
+from datetime import timedelta
 
 import orjson
-from nats.js.api import ConsumerConfig
+from nats.js.api import AckPolicy, ConsumerConfig
 
 from services.app import Host
 from services.bus import Bus
 from services.clock import SystemClock
 from services.engines import EmbeddedEngines
+from services.intake.partitions import durable, filters, first_unanswered
+from services.partition import Partition
 from services.settings import Settings
-from services.warning.pace import INTAKE, LATER, WARNINGS
-from tests.integration.support import commands, until
+from services.warning.pace import LATER, intake_is_late, limits_wait
+from tests.integration.support import PASSED, commands, until
 
-PASSED = orjson.loads((Path(__file__).parents[1] / "golden" / "sauro.assignment.DeadlinePassed.v1.json").read_bytes())
-EVENTS = 200
+EVENTS = 60
+"""Few enough that they are warned of at once."""
 
 
 async def _sent(bus: Bus, least: int) -> list[str]:
@@ -37,7 +39,7 @@ async def test_warnings_go_before_what_else_follows(engines: EmbeddedEngines, ds
     await bus.publish_all([(bus.names.command("DMS", "P"), b"{}", None)])
 
     async def waits_long() -> bool:
-        return await INTAKE.waits(bus, SystemClock()) > LATER.oldest
+        return await intake_is_late(bus, SystemClock(), LATER.oldest)
 
     await until(waits_long)
     settings = Settings(postgres=dsn, nats=engines.addresses.nats, subject_prefix=bus.names.prefix)
@@ -52,17 +54,42 @@ async def test_warnings_go_before_what_else_follows(engines: EmbeddedEngines, ds
 
 
 async def test_nothing_else_follows_while_limits_wait_to_be_warned_of(bus: Bus) -> None:
-    events, clock = bus.names.stream("EVENTS"), SystemClock()
-    await bus.js.add_consumer(events, ConsumerConfig(durable_name=bus.names.stream("warning")))
+    """What the urgent part has and cannot answer holds nothing up: an event nobody can read comes again for ever."""
+    events, name, clock = bus.names.stream("EVENTS"), bus.names.stream("warning"), SystemClock()
+    await bus.js.add_consumer(events, ConsumerConfig(durable_name=name, ack_policy=AckPolicy.EXPLICIT))
     await bus.publish_all([(bus.names.event("P", "assignment", "DeadlinePassed"), orjson.dumps(PASSED), None)])
-
-    async def waits_long() -> bool:
-        return await WARNINGS.waits(bus, clock) > LATER.oldest
-
-    await until(waits_long)
+    assert await limits_wait(bus, clock, LATER.oldest)
     follows = asyncio.create_task(replace(LATER, seconds=600.0).wait(bus, clock, 1))
     for _ in range(10):
-        assert await waits_long()
+        assert await limits_wait(bus, clock, LATER.oldest)
         assert not follows.done()
-    await bus.js.delete_consumer(events, bus.names.stream("warning"))
+    urgent = await bus.js.pull_subscribe_bind(name, events)
+    await urgent.fetch(1, timeout=5)
     await asyncio.wait_for(follows, 10)
+
+
+async def test_only_instances_at_work_are_late(bus: Bus) -> None:
+    """Not a consumer of somebody else's, nor one of an earlier division whose slots another has gone on with."""
+    stream, clock = bus.names.stream("COMMANDS"), SystemClock()
+    sequences = await bus.publish_all([(bus.names.command("DMS", "P"), b"{}", None)] * 3)
+    assert not await intake_is_late(bus, clock, timedelta())
+    await bus.js.add_consumer(stream, ConsumerConfig(durable_name="BACKUP", ack_policy=AckPolicy.ALL))
+    assert not await intake_is_late(bus, clock, timedelta())
+    for number in (1, 2):
+        partition = Partition(number, 2)
+        at_work = ConsumerConfig(
+            durable_name=durable(bus.names, partition),
+            filter_subjects=list(filters(bus.names, partition)),
+            ack_policy=AckPolicy.ALL,
+        )
+        await bus.js.add_consumer(stream, at_work)
+    assert await intake_is_late(bus, clock, timedelta())
+    assert not await intake_is_late(bus, clock, timedelta(minutes=5))
+    before = ConsumerConfig(durable_name=durable(bus.names, Partition()), ack_policy=AckPolicy.ALL)
+    await bus.js.add_consumer(stream, before)
+    whole = await bus.js.pull_subscribe_bind(durable(bus.names, Partition()), stream)
+    for message in await whole.fetch(2, timeout=5):
+        await message.ack_sync()
+    assert await first_unanswered(bus) == sequences[-1], (
+        "the one for all has come further: what the others have not done is done"
+    )
