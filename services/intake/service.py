@@ -6,7 +6,7 @@ A crash anywhere between leads to redelivery and the same receipt.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from functools import partial
+from functools import lru_cache, partial
 from hashlib import sha256
 from itertools import groupby
 from typing import TypeVar
@@ -219,5 +219,11 @@ def _cloud_event(receipt: Receipt) -> bytes:
 
 
 def _incoming(item: Taken) -> Incoming:
-    *_, source, programme = item.message.subject.split(".")
+    source, programme = _address(item.message.subject)
     return Incoming(source, programme, item.payload, item.sequence, item.part)
+
+
+@lru_cache(maxsize=4096)
+def _address(subject: str) -> tuple[str, str]:
+    *_, source, programme = subject.split(".")
+    return source, programme
