@@ -10,6 +10,8 @@ from services.partition import Partition
 
 KEPT = 120_000
 """A storm of 50,000 limits leaves as many assignments in memory, and as many warnings that ask for them again."""
+BATCH = 512
+"""Enough that what a batch costs by itself no longer counts. Twice as many take twice as long, and more waits behind them."""
 
 
 class MissingEngines(Exception):
@@ -33,7 +35,7 @@ class Settings(BaseSettings):
     replicas: Annotated[int, Field(ge=1, le=5)] = Field(
         1, description="copies of each JetStream stream; 3 in production"
     )
-    batch: Annotated[int, Field(ge=1, le=2000)] = Field(1024, description="most commands in one intake transaction")
+    batch: Annotated[int, Field(ge=1, le=2000)] = Field(BATCH, description="most commands in one intake transaction")
     states: Annotated[int, Field(ge=1000)] = Field(
         KEPT, description="states of subjects intake keeps in memory, of 2 to 4 kB each"
     )

@@ -24,6 +24,7 @@ from services.hosting import FEW, end
 from services.intake.core import Ahead, Answered, DeadLetter, Intake, TooMuchContention
 from services.intake.reading import Incoming
 from services.puller import ACK_WAIT, Puller, Taken
+from services.settings import BATCH
 from services.together import batches
 
 log = structlog.get_logger("sauro.intake")
@@ -41,7 +42,6 @@ PASSING = (
 """Trouble that passes: nothing was stored, or (a lost commit reply) it is found stored on the next try. The same batch is
 tried again. Anything else ends this instance with its error on record, and the next one begins at the same batch."""
 
-BATCH = 1024
 SOON = 2.0
 """Seconds in which receipts can be told when a step has failed or the service ends."""
 

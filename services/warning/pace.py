@@ -17,6 +17,7 @@ from services.clock import Clock
 from services.intake.partitions import first_unanswered
 
 LOOK = 0.1
+MANY = 500
 Look = Callable[[Bus, Clock, timedelta], Awaitable[bool]]
 
 
@@ -36,7 +37,7 @@ async def intake_is_late(bus: Bus, clock: Clock, oldest: timedelta) -> bool:
 
 
 async def limits_wait(bus: Bus, clock: Clock, oldest: timedelta) -> bool:
-    """Whether the urgent part has more events before it than it takes ahead, at whatever age.
+    """Whether many events wait for the urgent part beyond those it takes ahead, at whatever age.
 
     Those it has and cannot answer do not count: an event that nobody can read comes again for ever.
     """
@@ -44,7 +45,7 @@ async def limits_wait(bus: Bus, clock: Clock, oldest: timedelta) -> bool:
         urgent = await bus.js.consumer_info(bus.names.stream("EVENTS"), bus.names.stream("warning"))
     except NotFoundError:
         return False
-    return bool(urgent.num_pending)
+    return (urgent.num_pending or 0) >= MANY
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ from services.timekeeper.core import Timekeeper
 from tests.integration.processes import Installation, installation
 from tests.integration.support import Desk, client_of, events, messages, rows, stream, until
 
-WAITING, MANY, MEGABYTE, PATIENCE = 50_000, 10_000, 1024 * 1024, 60.0
+WAITING, MANY, MEGABYTE, PATIENCE = 50_000, 6_000, 1024 * 1024, 60.0
 MOST = 32 * MEGABYTE
 """How much a service may grow while work waits; the work itself would take several times as much."""
 
@@ -284,7 +284,7 @@ async def test_a_stopped_warning_service_warns_later_and_once(processes: Install
 async def test_limits_and_warnings_wait_for_intake_with_bounded_memory(
     processes: Installation, store: Store, bus: Bus
 ) -> None:
-    """Ten thousand limits pass while intake stands still, and again while it owes ten thousand warnings."""
+    """Six thousand limits pass while intake stands still, and again while it owes six thousand warnings."""
     desk = Desk.founded(store, SimulatedClock(datetime.now(UTC) - timedelta(days=2)))
     overdue(desk, "L", 200)
     async with Others.ready(desk, bus) as others:

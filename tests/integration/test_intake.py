@@ -33,9 +33,10 @@ from services.eventlog.recorder import LogRecorder
 from services.intake.core import MAX_TRIES, Answered, TooMuchContention
 from services.intake.deciding import event_id
 from services.intake.reading import MAX_COMMAND_BYTES, Incoming
-from services.intake.service import BATCH, IntakeService
+from services.intake.service import IntakeService
 from services.intake.states import SNAPSHOT_EVERY, Folder, Loaded
 from services.puller import Puller
+from services.settings import BATCH
 from services.spine import command_puller, intake_for
 from services.store import Store
 from tests.integration.support import (

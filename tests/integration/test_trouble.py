@@ -24,10 +24,10 @@ from services.cli.running import run
 from services.engines import EmbeddedEngines
 from services.intake import service
 from services.intake.core import Answered
-from services.intake.service import BATCH, IntakeService
+from services.intake.service import IntakeService
 from services.intake.states import Loaded, StateCache
 from services.puller import Puller
-from services.settings import Settings
+from services.settings import BATCH, Settings
 from services.spine import command_puller, intake_for
 from services.store import Store
 from services.timekeeper.core import Timekeeper

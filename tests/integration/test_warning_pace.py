@@ -14,7 +14,7 @@ from services.engines import EmbeddedEngines
 from services.intake.partitions import durable, filters, first_unanswered
 from services.partition import Partition
 from services.settings import Settings
-from services.warning.pace import LATER, intake_is_late, limits_wait
+from services.warning.pace import LATER, MANY, intake_is_late, limits_wait
 from tests.integration.support import PASSED, commands, until
 
 EVENTS = 60
@@ -57,7 +57,10 @@ async def test_nothing_else_follows_while_limits_wait_to_be_warned_of(bus: Bus) 
     """What the urgent part has and cannot answer holds nothing up: an event nobody can read comes again for ever."""
     events, name, clock = bus.names.stream("EVENTS"), bus.names.stream("warning"), SystemClock()
     await bus.js.add_consumer(events, ConsumerConfig(durable_name=name, ack_policy=AckPolicy.EXPLICIT))
-    await bus.publish_all([(bus.names.event("P", "assignment", "DeadlinePassed"), orjson.dumps(PASSED), None)])
+    passed = bus.names.event("P", "assignment", "DeadlinePassed"), orjson.dumps(PASSED), None
+    await bus.publish_batch([passed] * (MANY - 1))
+    assert not await limits_wait(bus, clock, LATER.oldest)
+    await bus.publish_all([passed])
     assert await limits_wait(bus, clock, LATER.oldest)
     follows = asyncio.create_task(replace(LATER, seconds=600.0).wait(bus, clock, 1))
     for _ in range(10):

@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 
 from services.together import MOST, batches, events_in
 
+TEXT = st.text(max_size=5)
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=8,
+    st.none() | st.booleans() | st.integers() | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=4,
 )
-EVENTS = st.lists(st.dictionaries(st.text(), JSON), min_size=1, max_size=8)
+EVENTS = st.lists(st.dictionaries(TEXT, JSON, max_size=3), min_size=1, max_size=6)
 
 
 @given(EVENTS, st.sampled_from([None, 1, 4]), st.sampled_from([(",", ":"), (" ,\n", ": "), (",\n", ":")]))
