@@ -1,10 +1,11 @@
 """Keeps the last figures in results.json, and writes the table of README.md and the charts from them.
 
 A run of some benchmarks replaces their own rows only, and of those the ones from the same processor: what another machine gave
-stays beside them. Each row says when and on what it was measured; the charts show the newest.
+stays beside them. Each row says when and on what it was measured; the charts show the one processor with the most rows.
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +30,7 @@ def keep(found: Mapping[str, Sequence[Figure]], about: Mapping[str, str], order:
     kept = {name: kept[name] for name in order if name in kept}
     RESULTS.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     CHARTS.mkdir(exist_ok=True)
-    charts = draw({row["name"]: row for newest, *_ in kept.values() for row in newest["figures"]})
+    charts = draw(_of_one_processor(kept))
     for name, svg in charts.items():
         (CHARTS / name).write_text(svg, encoding="utf-8")
     before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
@@ -37,6 +38,13 @@ def keep(found: Mapping[str, Sequence[Figure]], about: Mapping[str, str], order:
     README.write_text(
         before + BEGIN + "\n\n" + "\n".join(_lines(kept, charts)) + "\n\n" + END + after, encoding="utf-8"
     )
+
+
+def _of_one_processor(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """The rows by name that the processor with the most of them gave: bars of one chart compare."""
+    runs = [run for runs in kept.values() for run in runs]
+    cpu, _ = Counter(run["on"]["cpu"] for run in runs).most_common(1)[0]
+    return {row["name"]: row for run in runs if run["on"]["cpu"] == cpu for row in run["figures"]}
 
 
 def _lines(kept: Mapping[str, Any], charts: Mapping[str, str]) -> list[str]:
