@@ -34,7 +34,7 @@ from services.projector.apart import write_apart
 from services.store import Store
 
 SCHEMA = "read"
-BATCH = 2000
+BATCH = 1000
 """At most so many events a transaction. A batch takes what is there: one event at once when idle, this many under load."""
 PROJECTOR_LOCK = 0x5A_55_52_50
 """Shared by the projector for each batch, taken alone by a rebuild that switches."""
