@@ -1,7 +1,7 @@
 """What can wait while warnings cannot: deliveries, with the notices themselves, and demands for explanation.
 
 When thousands of limits fall at one instant, their warnings go first: whatever else follows from them stays in EVENTS until
-intake has little to do and no limit waits to be warned of, one batch every few seconds excepted (`pace`). An idle system
+intake has little to do and few limits wait to be warned of, one batch every few seconds excepted (`pace`). An idle system
 answers at once.
 """
 

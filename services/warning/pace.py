@@ -18,6 +18,7 @@ from services.intake.partitions import first_unanswered
 
 LOOK = 0.1
 MANY = 500
+"""Events that wait for the urgent part; a steady load leaves fewer, a storm of limits thousands."""
 Look = Callable[[Bus, Clock, timedelta], Awaitable[bool]]
 
 
