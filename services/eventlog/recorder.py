@@ -263,10 +263,11 @@ class LogRecorder(PostgresApplicationRecorder):
             return []
         with self.reading() as pooled, pooled.connection.cursor(binary=True, row_factory=tuple_row) as cursor:
             return cursor.execute(
-                "SELECT e.originator_id, e.state FROM unnest(%s::text[], %s::bigint[]) AS k(stream, version)"
+                "SELECT e.originator_id, e.state"
+                " FROM unnest(string_to_array(%s, ' '), string_to_array(%s, ' ')::bigint[]) AS k(stream, version)"
                 " JOIN log.events e ON e.originator_id = k.stream AND e.originator_version > k.version"
                 " ORDER BY e.originator_id, e.originator_version",
-                (list(streams), list(after)),
+                (" ".join(streams), " ".join(map(str, after))),  # psycopg takes ten times as long over a list
                 prepare=True,
             ).fetchall()
 

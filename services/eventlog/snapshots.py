@@ -13,8 +13,8 @@ SnapshotRow = tuple[str, int, str, datetime | None, bytes]
 
 def select_snapshots(cursor: Cursor[DictRow], streams: Sequence[str]) -> list[Mapping[str, Any]]:
     """The snapshots of many streams in one query."""
-    found = cursor.execute("SELECT * FROM read.snapshots WHERE stream = ANY(%s)", (list(streams),), prepare=True)
-    return list(found.fetchall())
+    query = "SELECT * FROM read.snapshots WHERE stream = ANY(string_to_array(%s, ' '))"
+    return list(cursor.execute(query, (" ".join(streams),), prepare=True).fetchall())
 
 
 def write_snapshots(cursor: Cursor[DictRow], rows: Sequence[SnapshotRow]) -> None:

@@ -18,6 +18,7 @@ from services.collecting import no_collector
 from services.eventlog.codec import EventCodec
 from services.eventlog.recorder import Append, EncodedEvent, Head, LogRecorder, ReceiptRow, StreamsMoved
 from services.eventlog.snapshots import write_snapshots
+from services.intake.answers import Answer
 from services.intake.deciding import Decided, decide_one, missing_streams, surely_read
 from services.intake.reading import CommandReader, Incoming, Readable, Unreadable
 from services.intake.states import Folder, Loaded, Overlay, StateCache
@@ -46,7 +47,7 @@ class DeadLetter:
 class Answered:
     """What a batch led to: receipts by sender in order, dead letters, and how many events were stored."""
 
-    receipts: tuple[Receipt, ...] = ()
+    receipts: tuple[Answer, ...] = ()
     dead_letters: tuple[DeadLetter, ...] = ()
     events: int = 0
     outcomes: dict[str, int] = field(default_factory=dict)
@@ -123,7 +124,7 @@ class Intake:
 
     def _store(
         self, fresh: dict[Key, Readable | Unreadable], storing: Callable[[], object]
-    ) -> tuple[dict[Key, Receipt], int]:
+    ) -> tuple[dict[Key, Answer], int]:
         if not fresh:
             return {}, 0
         for _ in range(MAX_TRIES):
@@ -146,7 +147,7 @@ class Intake:
             if head.position == self._cache.position:
                 self._cache.position += len(append.events)
             self._cache.change(overlay.changed)
-            return dict(zip(fresh, self._receipts(append, head), strict=True)), len(append.events)
+            return dict(zip(fresh, self._answers(append, head), strict=True)), len(append.events)
         raise TooMuchContention(f"{MAX_TRIES} tries")
 
     def _decide(self, fresh: dict[Key, Readable | Unreadable], overlay: Overlay) -> list[Decided]:
@@ -194,42 +195,38 @@ class Intake:
         )
 
     @staticmethod
-    def _receipts(append: Append, head: Head) -> Iterator[Receipt]:
-        position = head.position + 1
+    def _answers(append: Append, head: Head) -> Iterator[Answer]:
+        position, at = head.position + 1, append.recorded_at
         for number, row in enumerate(append.receipts, head.receipt + 1):
-            yield Receipt(
-                source=row.source,
-                id=row.command_id,
-                outcome=row.outcome,
-                receipt=number,
-                recorded_at=append.recorded_at,
-                positions=tuple(range(position, position + row.events)),
-                version=row.version,
-                refusal=row.refusal,
-            )
+            positions = tuple(range(position, position + row.events))
+            yield Answer(row.source, row.command_id, row.outcome, number, at, positions, row.version, row.refusal)
             position += row.events
 
     @staticmethod
     def _told(
         keyed: list[tuple[Key, Readable | Unreadable]],
         known: dict[Key, tuple[Receipt, bytes]],
-        first: dict[Key, Receipt],
+        first: dict[Key, Answer],
         fresh: dict[Key, Readable | Unreadable],
         dead: list[DeadLetter],
         events: int,
     ) -> Answered:
-        receipts: list[Receipt] = []
+        receipts: list[Answer] = []
         outcomes: dict[str, int] = {}
         answered: set[Key] = set()
         for key, found in keyed:
-            receipt, digest = known[key] if key in known else (first[key], fresh[key].digest)
-            if key in known or key in answered:
-                receipt = _again(receipt, digest, found)
+            if key in known:
+                receipt, digest = known[key]
+                answer = _again(Answer.of(receipt), digest, found)
+            elif key in answered:
+                answer = _again(first[key], fresh[key].digest, found)
+            else:
+                answer = first[key]
             answered.add(key)
-            name = "duplicate" if receipt.duplicate else receipt.outcome
+            name = "duplicate" if answer.duplicate else answer.outcome
             outcomes[name] = outcomes.get(name, 0) + 1
-            if receipt.source not in SYSTEM_SOURCES:
-                receipts.append(receipt)
+            if answer.source not in SYSTEM_SOURCES:
+                receipts.append(answer)
         return Answered(tuple(receipts), tuple(dead), events, outcomes)
 
 
@@ -252,13 +249,13 @@ def _row(key: Key, found: Readable | Unreadable, what: Decided) -> ReceiptRow:
     )
 
 
-def _again(receipt: Receipt, digest: bytes, found: Readable | Unreadable) -> Receipt:
+def _again(answer: Answer, digest: bytes, found: Readable | Unreadable) -> Answer:
     """The answer to a repeated id: the first receipt again, or a refusal when the content differs (R-356)."""
     if digest == found.digest:
-        return receipt.model_copy(update={"duplicate": True})
+        return answer._replace(duplicate=True)
     reused = Refusal(
         rule="IdReused",
         field="id",
-        message=f"id '{receipt.id}' was used for other content (receipt {receipt.receipt}); send this under a new id",
+        message=f"id '{answer.id}' was used for other content (receipt {answer.receipt}); send this under a new id",
     )
-    return receipt.model_copy(update={"outcome": "rejected", "positions": (), "version": None, "refusal": reused})
+    return answer._replace(outcome="rejected", positions=(), version=None, refusal=reused)

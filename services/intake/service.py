@@ -11,16 +11,14 @@ from hashlib import sha256
 from itertools import groupby
 from typing import TypeVar
 
-import orjson
 import structlog
 from eventsourcing.persistence import IntegrityError, InterfaceError, OperationalError
 from nats.errors import Error as NatsError
 
-from contracts.receipts import Receipt
 from services.bus import Bus, Message
-from services.eventlog.codec import instant_text
 from services.eventlog.recorder import TRANSIENT
 from services.hosting import FEW, end
+from services.intake.answers import Answer
 from services.intake.core import Ahead, Answered, DeadLetter, Intake, TooMuchContention
 from services.intake.reading import Incoming
 from services.puller import ACK_WAIT, Puller, Taken
@@ -168,7 +166,7 @@ class IntakeService:
         messages: list[Message] = [
             (self._bus.names.receipt(source), batch, None)
             for source, receipts in _by_source(answered.receipts)
-            for batch in batches(map(_cloud_event, receipts), self._bus.room)
+            for batch in batches(map(Answer.cloud_event, receipts), self._bus.room)
         ]
         messages += [self._dead_letter(letter) for letter in answered.dead_letters]
         if messages:
@@ -197,25 +195,9 @@ def _header(text: str) -> str:
     return text.encode("ascii", "backslashreplace").decode().replace("\r", " ").replace("\n", " ")[:500]
 
 
-def _by_source(receipts: Sequence[Receipt]) -> list[tuple[str, list[Receipt]]]:
+def _by_source(receipts: Sequence[Answer]) -> list[tuple[str, list[Answer]]]:
     ordered = sorted(receipts, key=lambda receipt: receipt.source)
     return [(source, list(group)) for source, group in groupby(ordered, key=lambda receipt: receipt.source)]
-
-
-def _cloud_event(receipt: Receipt) -> bytes:
-    head = orjson.dumps(
-        {
-            "specversion": "1.0",
-            "id": str(receipt.receipt),
-            "source": "//sauro/receipts",
-            "type": "sauro.receipt.v1",
-            "subject": f"{receipt.source}/{receipt.id}",
-            "time": instant_text(receipt.recorded_at),
-            "datacontenttype": "application/json",
-        }
-    )
-    data: bytes = receipt.__pydantic_serializer__.to_json(receipt, exclude_none=True)
-    return head[:-1] + b',"data":' + data + b"}"
 
 
 def _incoming(item: Taken) -> Incoming:

@@ -11,7 +11,7 @@ unavailable, until `ack_wait` brings it again, and spins without pause on a conn
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 from faststream import AckPolicy
@@ -158,20 +158,17 @@ def subscribe(broker: NatsBroker, names: Names, heard: Heard) -> Subscriber:
         queue=names.stream(NAME),
         stream=JStream(names.stream("EVENTS"), declare=False),
         ack_policy=AckPolicy.MANUAL,
-        decoder=_raw,
         title=NAME,
         description="deadline events that call for warnings and escalations",
     )
 
-    @subscriber
-    async def hear(event: Msg) -> None:
-        heard.add(event)
+    async def hear(msg: Msg) -> None:
+        heard.add(msg)
 
+    subscriber(hear)
+    # Straight to it: the contexts, middlewares and log entries around a handler cost 50 to 100 microseconds an event.
+    subscriber.consume = hear  # type: ignore[method-assign]
     return subscriber
-
-
-async def _raw(message: Any) -> Any:
-    return message.raw_message
 
 
 async def watch(bus: Bus, subscriber: Subscriber, warnings: Warnings) -> None:

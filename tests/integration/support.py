@@ -22,13 +22,14 @@ from contracts.base import Command
 from contracts.envelope import Actor
 from contracts.organisation import EstablishPost, EstablishUnit, GrantAuthority, RegisterOrganisation
 from contracts.programme import Participation, RegisterProgramme
-from contracts.receipts import Receipt, Refusal
+from contracts.receipts import Refusal
 from domain.kernel import Recorded
 from services.api.app import leave, settle
 from services.bus import Bus
 from services.calendar_source import proposed_calendar
 from services.clock import Clock, SimulatedClock
 from services.eventlog.recorder import LogRecorder
+from services.intake.answers import Answer
 from services.intake.core import Answered, Intake
 from services.intake.reading import Incoming, SeededSalts
 from services.outgoing import Outgoing, to_json
@@ -129,14 +130,14 @@ class Desk:
         """One batch."""
         return self.intake.process(self.sender.incoming(*documents, source=source))
 
-    def accept(self, *documents: dict[str, Any]) -> tuple[Receipt, ...]:
+    def accept(self, *documents: dict[str, Any]) -> tuple[Answer, ...]:
         """One batch that must be accepted whole."""
         answered = self.send(*documents)
         assert not answered.dead_letters, answered.dead_letters
         assert [r.refusal for r in answered.receipts if r.outcome != "accepted"] == []
         return answered.receipts
 
-    def do(self, command: Command, subject: str, actor: str = "GD", **more: Any) -> Receipt:
+    def do(self, command: Command, subject: str, actor: str = "GD", **more: Any) -> Answer:
         """One command that must be accepted."""
         return self.accept(self.sender.document(command, subject, actor, **more))[0]
 
@@ -147,7 +148,7 @@ class Desk:
         assert receipt.refusal is not None
         return receipt.refusal
 
-    def assign(self, *codes: str, **content: Any) -> tuple[Receipt, ...]:
+    def assign(self, *codes: str, **content: Any) -> tuple[Answer, ...]:
         """Clear tasks of unit PBCXB, in one batch."""
         return self.accept(*(self.sender.document(AssignTask(content=task(**content)), stream(code)) for code in codes))
 
