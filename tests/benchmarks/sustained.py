@@ -1,9 +1,9 @@
 """`sustained`: the mix offered at a steady rate while every service runs, as `sauro up` runs them.
 
-The offer comes in atomic batches, one every 20 ms, as integrating systems that send in bulk do. Lag is the age of the oldest
-command intake has not answered, of the oldest event the read models or stream EVENTS do not hold, or of the oldest event
-the warning service has not heard, whichever is longest. The figure is the highest offered rate at which no look found more
-than a second. What the timekeeper sends is among the commands.
+Every 20 ms all that has become due is sent, in CloudEvents batches by sender and programme, as the README tells who has many.
+Lag is the age of the oldest command intake has not answered, of the oldest event the read models or stream EVENTS do not hold,
+or of the oldest event the warning service has not heard, whichever is longest. The figure is the highest offered rate at which
+no look found more than a second. What the timekeeper sends is among the commands.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from tests.benchmarks.ingest import connected, figure
 from tests.benchmarks.mix import Mix
 from tests.benchmarks.peers import last_receipt, raw_copy, raw_fetch
 from tests.benchmarks.running import Http, at_rest, events_begin_at, quiet, sauro
-from tests.benchmarks.waiting import fill_by_batches
+from tests.benchmarks.waiting import fill_together
 from tests.benchmarks.world import World, world
 
 LONGEST_LAG = 1.0
@@ -113,7 +113,7 @@ class Climb:
                 return False
             end = min(len(messages), int(now * rate) + 1)
             if end > start:
-                lag.sent(await fill_by_batches(self.bus, messages[start:end]))
+                lag.sent(await fill_together(self.bus, messages[start:end]))
                 start = end
             await asyncio.sleep(TICK)
         await asyncio.sleep(LONGEST_LAG)  # what was sent last must get through in time too
