@@ -31,6 +31,7 @@ from services.clock import Clock
 from services.collecting import no_collector
 from services.eventlog.reading import states_after
 from services.projector.apart import write_apart
+from services.projector.statistics import Statistics, analyse
 from services.store import Store
 
 SCHEMA = "read"
@@ -77,6 +78,7 @@ class Projector:
         self._positions: dict[str, int] = {}
         self._stopped: set[str] = set()
         self._cache = RowCache()
+        self._statistics = Statistics()
         self._tables: Sequence[int] = ()
         self._prepared = False
 
@@ -94,6 +96,7 @@ class Projector:
             create_past(cursor, self._store.registry.read_models, self._store.registry.views)
             begin_positions(cursor, [tracked_name(model) for model in models])
             clear_quarantine(cursor)
+            self._statistics.begin(cursor, SCHEMA)
             tell(cursor, self._models)
         self._positions = {model.name: known.get(tracked_name(model), 0) for model in models}
         self._stopped = set()
@@ -118,6 +121,9 @@ class Projector:
         self._prepared = False
         with no_collector():
             self._apply([self._store.codec.decode(state) for state in states])
+        if grown := self._statistics.grown():
+            with self._store.recorder.reading() as cursor:
+                analyse(cursor, SCHEMA, grown)
         self._prepared = True
         return len(states)
 
@@ -153,6 +159,7 @@ class Projector:
                 raise IntegrityError("another projector has applied these events")
         for fold in folds:
             self._cache.keep(fold)
+            self._statistics.wrote(fold)
             self._positions[fold.model.name] = last
 
     @staticmethod
