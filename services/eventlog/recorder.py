@@ -258,7 +258,10 @@ class LogRecorder(PostgresApplicationRecorder):
             return {(row["source"], row["command_id"]): (receipt_of(row), bytes(row["digest"])) for row in rows}
 
     def tails(self, streams: Sequence[str], after: Sequence[int]) -> list[tuple[str, bytes]]:
-        """The stored forms of many streams after a version each, in stream and version order: one query a batch."""
+        """The stored forms of many streams after a version each, in stream and version order: one query a batch.
+
+        A stream has no space (`contracts.types.StreamId`), so all are one text: psycopg takes ten times as long over a list.
+        """
         if not streams:
             return []
         with self.reading() as pooled, pooled.connection.cursor(binary=True, row_factory=tuple_row) as cursor:
@@ -267,7 +270,7 @@ class LogRecorder(PostgresApplicationRecorder):
                 " FROM unnest(string_to_array(%s, ' '), string_to_array(%s, ' ')::bigint[]) AS k(stream, version)"
                 " JOIN log.events e ON e.originator_id = k.stream AND e.originator_version > k.version"
                 " ORDER BY e.originator_id, e.originator_version",
-                (" ".join(streams), " ".join(map(str, after))),  # psycopg takes ten times as long over a list
+                (" ".join(streams), " ".join(map(str, after))),
                 prepare=True,
             ).fetchall()
 

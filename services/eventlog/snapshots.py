@@ -12,7 +12,7 @@ SnapshotRow = tuple[str, int, str, datetime | None, bytes]
 
 
 def select_snapshots(cursor: Cursor[DictRow], streams: Sequence[str]) -> list[Mapping[str, Any]]:
-    """The snapshots of many streams in one query."""
+    """The snapshots of many streams, which have no spaces, in one query."""
     query = "SELECT * FROM read.snapshots WHERE stream = ANY(string_to_array(%s, ' '))"
     return list(cursor.execute(query, (" ".join(streams),), prepare=True).fetchall())
 

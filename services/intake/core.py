@@ -18,8 +18,8 @@ from services.collecting import no_collector
 from services.eventlog.codec import EventCodec
 from services.eventlog.recorder import Append, EncodedEvent, Head, LogRecorder, ReceiptRow, StreamsMoved
 from services.eventlog.snapshots import write_snapshots
-from services.intake.answers import Answer
 from services.intake.deciding import Decided, decide_one, missing_streams, surely_read
+from services.intake.given import Given
 from services.intake.reading import CommandReader, Incoming, Readable, Unreadable
 from services.intake.states import Folder, Loaded, Overlay, StateCache
 from services.settings import KEPT
@@ -47,7 +47,7 @@ class DeadLetter:
 class Answered:
     """What a batch led to: receipts by sender in order, dead letters, and how many events were stored."""
 
-    receipts: tuple[Answer, ...] = ()
+    receipts: tuple[Given, ...] = ()
     dead_letters: tuple[DeadLetter, ...] = ()
     events: int = 0
     outcomes: dict[str, int] = field(default_factory=dict)
@@ -85,7 +85,7 @@ class Intake:
     def process(
         self, batch: Sequence[Incoming], storing: Callable[[], object] = _nothing, ahead: Ahead | None = None
     ) -> Answered:
-        """Answer what was read ahead, then a batch; raises on transient trouble with nothing stored.
+        """Given what was read ahead, then a batch; raises on transient trouble with nothing stored.
 
         `storing` is called when all is decided: what is left is PostgreSQL's work more than ours.
         """
@@ -124,7 +124,7 @@ class Intake:
 
     def _store(
         self, fresh: dict[Key, Readable | Unreadable], storing: Callable[[], object]
-    ) -> tuple[dict[Key, Answer], int]:
+    ) -> tuple[dict[Key, Given], int]:
         if not fresh:
             return {}, 0
         for _ in range(MAX_TRIES):
@@ -147,7 +147,7 @@ class Intake:
             if head.position == self._cache.position:
                 self._cache.position += len(append.events)
             self._cache.change(overlay.changed)
-            return dict(zip(fresh, self._answers(append, head), strict=True)), len(append.events)
+            return dict(zip(fresh, self._given(append, head), strict=True)), len(append.events)
         raise TooMuchContention(f"{MAX_TRIES} tries")
 
     def _decide(self, fresh: dict[Key, Readable | Unreadable], overlay: Overlay) -> list[Decided]:
@@ -195,38 +195,46 @@ class Intake:
         )
 
     @staticmethod
-    def _answers(append: Append, head: Head) -> Iterator[Answer]:
+    def _given(append: Append, head: Head) -> Iterator[Given]:
         position, at = head.position + 1, append.recorded_at
         for number, row in enumerate(append.receipts, head.receipt + 1):
-            positions = tuple(range(position, position + row.events))
-            yield Answer(row.source, row.command_id, row.outcome, number, at, positions, row.version, row.refusal)
+            yield Given(
+                source=row.source,
+                id=row.command_id,
+                outcome=row.outcome,
+                receipt=number,
+                recorded_at=at,
+                positions=tuple(range(position, position + row.events)),
+                version=row.version,
+                refusal=row.refusal,
+            )
             position += row.events
 
     @staticmethod
     def _told(
         keyed: list[tuple[Key, Readable | Unreadable]],
         known: dict[Key, tuple[Receipt, bytes]],
-        first: dict[Key, Answer],
+        first: dict[Key, Given],
         fresh: dict[Key, Readable | Unreadable],
         dead: list[DeadLetter],
         events: int,
     ) -> Answered:
-        receipts: list[Answer] = []
+        receipts: list[Given] = []
         outcomes: dict[str, int] = {}
         answered: set[Key] = set()
         for key, found in keyed:
             if key in known:
                 receipt, digest = known[key]
-                answer = _again(Answer.of(receipt), digest, found)
+                given = _again(Given.of(receipt), digest, found)
             elif key in answered:
-                answer = _again(first[key], fresh[key].digest, found)
+                given = _again(first[key], fresh[key].digest, found)
             else:
-                answer = first[key]
+                given = first[key]
             answered.add(key)
-            name = "duplicate" if answer.duplicate else answer.outcome
+            name = "duplicate" if given.duplicate else given.outcome
             outcomes[name] = outcomes.get(name, 0) + 1
-            if answer.source not in SYSTEM_SOURCES:
-                receipts.append(answer)
+            if given.source not in SYSTEM_SOURCES:
+                receipts.append(given)
         return Answered(tuple(receipts), tuple(dead), events, outcomes)
 
 
@@ -249,13 +257,13 @@ def _row(key: Key, found: Readable | Unreadable, what: Decided) -> ReceiptRow:
     )
 
 
-def _again(answer: Answer, digest: bytes, found: Readable | Unreadable) -> Answer:
+def _again(given: Given, digest: bytes, found: Readable | Unreadable) -> Given:
     """The answer to a repeated id: the first receipt again, or a refusal when the content differs (R-356)."""
     if digest == found.digest:
-        return answer._replace(duplicate=True)
+        return given._replace(duplicate=True)
     reused = Refusal(
         rule="IdReused",
         field="id",
-        message=f"id '{answer.id}' was used for other content (receipt {answer.receipt}); send this under a new id",
+        message=f"id '{given.id}' was used for other content (receipt {given.receipt}); send this under a new id",
     )
-    return answer._replace(outcome="rejected", positions=(), version=None, refusal=reused)
+    return given._replace(outcome="rejected", positions=(), version=None, refusal=reused)

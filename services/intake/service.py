@@ -18,8 +18,8 @@ from nats.errors import Error as NatsError
 from services.bus import Bus, Message
 from services.eventlog.recorder import TRANSIENT
 from services.hosting import FEW, end
-from services.intake.answers import Answer
 from services.intake.core import Ahead, Answered, DeadLetter, Intake, TooMuchContention
+from services.intake.given import Given
 from services.intake.reading import Incoming
 from services.puller import ACK_WAIT, Puller, Taken
 from services.settings import BATCH
@@ -166,7 +166,7 @@ class IntakeService:
         messages: list[Message] = [
             (self._bus.names.receipt(source), batch, None)
             for source, receipts in _by_source(answered.receipts)
-            for batch in batches(map(Answer.cloud_event, receipts), self._bus.room)
+            for batch in batches(map(Given.cloud_event, receipts), self._bus.room)
         ]
         messages += [self._dead_letter(letter) for letter in answered.dead_letters]
         if messages:
@@ -195,7 +195,7 @@ def _header(text: str) -> str:
     return text.encode("ascii", "backslashreplace").decode().replace("\r", " ").replace("\n", " ")[:500]
 
 
-def _by_source(receipts: Sequence[Answer]) -> list[tuple[str, list[Answer]]]:
+def _by_source(receipts: Sequence[Given]) -> list[tuple[str, list[Given]]]:
     ordered = sorted(receipts, key=lambda receipt: receipt.source)
     return [(source, list(group)) for source, group in groupby(ordered, key=lambda receipt: receipt.source)]
 

@@ -165,8 +165,8 @@ def subscribe(broker: NatsBroker, names: Names, heard: Heard) -> Subscriber:
     async def hear(msg: Msg) -> None:
         heard.add(msg)
 
-    subscriber(hear)
-    # Straight to it: the contexts, middlewares and log entries around a handler cost 50 to 100 microseconds an event.
+    subscriber(hear)  # without a handler FastStream subscribes to nothing
+    # To nats-py it hands `consume`, which puts contexts and middlewares around a handler: 50 to 100 microseconds an event.
     subscriber.consume = hear  # type: ignore[method-assign]
     return subscriber
 

@@ -27,7 +27,10 @@ async def fill(bus: Bus, messages: Sequence[Message]) -> int:
 
 
 async def fill_together(bus: Bus, messages: Sequence[Message]) -> int:
-    """Publish as CloudEvents batches, in order for each programme of a sender; returns the last sequence in COMMANDS."""
+    """Publish as CloudEvents batches, in order for each programme of a sender; returns the last sequence in COMMANDS.
+
+    Commands of two senders may pass each other, as they do in life; of the mix that refuses one more in a thousand.
+    """
     together: dict[str, list[bytes]] = {}
     for sender, about, data in messages:
         together.setdefault(bus.names.command(sender, about), []).append(data)

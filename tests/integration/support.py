@@ -29,8 +29,8 @@ from services.bus import Bus
 from services.calendar_source import proposed_calendar
 from services.clock import Clock, SimulatedClock
 from services.eventlog.recorder import LogRecorder
-from services.intake.answers import Answer
 from services.intake.core import Answered, Intake
+from services.intake.given import Given
 from services.intake.reading import Incoming, SeededSalts
 from services.outgoing import Outgoing, to_json
 from services.programmes.check import check
@@ -130,14 +130,14 @@ class Desk:
         """One batch."""
         return self.intake.process(self.sender.incoming(*documents, source=source))
 
-    def accept(self, *documents: dict[str, Any]) -> tuple[Answer, ...]:
+    def accept(self, *documents: dict[str, Any]) -> tuple[Given, ...]:
         """One batch that must be accepted whole."""
         answered = self.send(*documents)
         assert not answered.dead_letters, answered.dead_letters
         assert [r.refusal for r in answered.receipts if r.outcome != "accepted"] == []
         return answered.receipts
 
-    def do(self, command: Command, subject: str, actor: str = "GD", **more: Any) -> Answer:
+    def do(self, command: Command, subject: str, actor: str = "GD", **more: Any) -> Given:
         """One command that must be accepted."""
         return self.accept(self.sender.document(command, subject, actor, **more))[0]
 
@@ -148,7 +148,7 @@ class Desk:
         assert receipt.refusal is not None
         return receipt.refusal
 
-    def assign(self, *codes: str, **content: Any) -> tuple[Answer, ...]:
+    def assign(self, *codes: str, **content: Any) -> tuple[Given, ...]:
         """Clear tasks of unit PBCXB, in one batch."""
         return self.accept(*(self.sender.document(AssignTask(content=task(**content)), stream(code)) for code in codes))
 
