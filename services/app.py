@@ -119,7 +119,7 @@ class Host:
     @asynccontextmanager
     async def _lifespan(self, *_: Any) -> AsyncIterator[None]:
         client: Any = await self.broker.connect()
-        bus = Bus(client, client.jetstream(timeout=10, publish_async_max_pending=4096), self._names)
+        bus = Bus.over(client, self._names)
         await bus.ensure_streams(self._settings.replicas)
         async with AsyncExitStack() as stack:
             application = "sauro-" + "-".join(self._services)[:40]

@@ -19,6 +19,7 @@ from nats.js.api import DiscardPolicy, PubAck, RetentionPolicy, StorageType, Str
 from nats.js.errors import APIError, NotFoundError
 
 from services.partition import SLOTS
+from services.wire import Wire
 
 log = structlog.get_logger("sauro.bus")
 DAY = 24 * 3600.0
@@ -137,6 +138,12 @@ class Bus:
     client: Client
     js: JetStreamContext
     names: Names
+    wire: Wire
+
+    @classmethod
+    def over(cls, client: Client, names: Names) -> "Bus":
+        """The bus of a client that has just connected."""
+        return cls(client, client.jetstream(timeout=10, publish_async_max_pending=4096), names, Wire.of(client))
 
     @classmethod
     async def connect(cls, url: str, names: Names | None = None, *, name: str = "sauro") -> "Bus":
@@ -150,7 +157,7 @@ class Bus:
             pending_size=8 * 1024 * 1024,
             error_cb=on_error,
         )
-        return cls(client, client.jetstream(timeout=10, publish_async_max_pending=4096), names or Names())
+        return cls.over(client, names or Names())
 
     @property
     def room(self) -> int:

@@ -8,14 +8,13 @@ that does not follow, without a gap, on what was handed over before.
 
 import asyncio
 import json
+import re
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
-from nats.errors import MsgAlreadyAckdError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
@@ -29,10 +28,16 @@ MOST_BYTES = 16 * 1024 * 1024
 """What a request may bring, however many messages it asks for."""
 
 
+_ACKNOWLEDGED, _IN_PROGRESS = b"+ACK", b"+WPI"
+_STATUS = re.compile(rb"NATS/1\.0 (\d+)")
+_PENDING = re.compile(rb"\r\nNats-Pending-Messages: (\d+)")
+
+
 class Taken(NamedTuple):
     """A message, or a part of it, with its place in the stream; `last`: no part of the message follows."""
 
-    message: Msg
+    subject: str
+    reply: str
     sequence: int
     payload: bytes
     part: int = 0
@@ -91,9 +96,7 @@ class Puller:
         await js.add_consumer(self._stream, self._config(self._durable, start))
         await self._delete(holder)
         self._inbox = self._bus.client.new_inbox()
-        self._subscription = await self._bus.client.subscribe(
-            self._inbox, cb=self._on_message, pending_msgs_limit=-1, pending_bytes_limit=-1
-        )
+        self._subscription = await self._bus.wire.subscribe(self._inbox, self._receive)
         self._reconnects = self._bus.client.stats["reconnects"]
         await self._ask()
 
@@ -121,22 +124,22 @@ class Puller:
             inactive_threshold=0,
         )
 
-    async def _on_message(self, message: Msg) -> None:
-        if message.headers and "Status" in message.headers:
-            pending = message.headers.get("Nats-Pending-Messages", "0")
-            self._outstanding = max(0, self._outstanding - int(pending))
-            if message.headers["Status"] == "409":  # the consumer is gone or its leader moved: ask anew
+    def _receive(self, subject: str, reply: str, payload: bytes, headers: bytes) -> None:
+        if status := _STATUS.match(headers):
+            pending = _PENDING.search(headers)
+            self._outstanding = max(0, self._outstanding - int(pending[1] if pending else 0))
+            if status[1] == b"409":  # the consumer is gone or its leader moved: ask anew
                 self._outstanding = 0
         else:
             self._outstanding -= 1
-            sequence, delivery = _places(message.reply)
+            sequence, delivery = _places(reply)
             self._gap = self._gap or delivery != self._delivered + 1
             self._delivered = delivery
             if not self._gap:
-                parts = self._cut(message.data)
+                parts = self._cut(payload)
                 self._arrived += [
-                    Taken(message, sequence, payload, part, part == len(parts) - 1)
-                    for part, payload in enumerate(parts)
+                    Taken(subject, reply, sequence, content, part, part == len(parts) - 1)
+                    for part, content in enumerate(parts)
                 ]
         self._wake.set()
         if len(self._arrived) >= self._wanted:
@@ -204,16 +207,14 @@ class Puller:
 
     async def acknowledge(self, taken: Sequence[Taken]) -> None:
         """Say that a batch and all before it is done: one acknowledgement. A message of which parts are left waits for them."""
-        done = next((item.message for item in reversed(taken) if item.last), None)
-        if done is not None:
-            with suppress(MsgAlreadyAckdError):  # the batch may have been acknowledged before trouble came
-                await done.ack()
+        if (done := next((item.reply for item in reversed(taken) if item.last), None)) is not None:
+            await self._bus.client.publish(done, _ACKNOWLEDGED)
 
     async def in_progress(self, taken: Sequence[Taken]) -> None:
         """Ask for more time before a batch is sent again."""
         for item in taken:
             if item.last or item is taken[-1]:
-                await item.message.in_progress()
+                await self._bus.client.publish(item.reply, _IN_PROGRESS)
 
     async def healthy(self) -> bool:
         """Whether the durable consumer still exists; a deleted one stalls a puller silently."""
@@ -225,8 +226,8 @@ class Puller:
 
     async def stop(self) -> None:
         """Stop receiving; what was not acknowledged comes again."""
-        if self._subscription is not None and not self._bus.client.is_closed:
-            await self._subscription.unsubscribe()
+        if self._subscription is not None:
+            await self._bus.wire.unsubscribe(self._subscription)
         self._subscription = None
 
 

@@ -142,7 +142,7 @@ class Spine:
             taken = await self._events.take(512, PATIENCE)
             if not taken:
                 raise Stalled("a published event did not reach the warning service")
-            await self.warnings.handle([item.message.data for item in taken])
+            await self.warnings.handle([item.payload for item in taken])
             await self._events.acknowledge(taken)
             self._heard -= len(taken)
             did += len(taken)

@@ -201,7 +201,7 @@ def _by_source(receipts: Sequence[Given]) -> list[tuple[str, list[Given]]]:
 
 
 def _incoming(item: Taken) -> Incoming:
-    source, programme = _address(item.message.subject)
+    source, programme = _address(item.subject)
     return Incoming(source, programme, item.payload, item.sequence, item.part)
 
 

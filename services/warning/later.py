@@ -26,7 +26,7 @@ async def begin(runtime: Runtime) -> Work:
         taken = await puller.take(BATCH, 1.0)
         if taken:
             await LATER.wait(bus, runtime.clock, len(taken))
-            await warnings.handle([item.message.data for item in taken], "later")
+            await warnings.handle([item.payload for item in taken], "later")
             await puller.acknowledge(taken)
         return len(taken)
 

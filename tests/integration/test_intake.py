@@ -699,7 +699,7 @@ async def test_a_crash_between_commit_and_acknowledgement(store: Store, bus: Bus
     await publish(bus, *before)
     await arrived(puller, len(before))
     taken = await puller.take(len(before) - 5, 10)  # the rest was delivered, too, but never looked at
-    incoming = [Incoming(SOURCE, PROG, item.message.data, item.sequence) for item in taken]
+    incoming = [Incoming(SOURCE, PROG, item.payload, item.sequence) for item in taken]
     committed = intake_for(store, desk.clock).process(incoming).receipts
     await puller.stop()  # the process is gone: neither receipts nor acknowledgements were sent
     head = store.recorder.head()

@@ -126,8 +126,8 @@ async def test_somebody_else_taking_from_the_consumer_loses_nothing(bus: Bus) ->
     await one.start()
     await bus.publish_all([(subject, b"first", None)])
     await one.acknowledge(await one.take(10, 10))
-    other._subscription = await bus.client.subscribe(bus.client.new_inbox(), cb=other._on_message)
-    other._inbox = other._subscription.subject
+    other._inbox = bus.client.new_inbox()
+    other._subscription = await bus.wire.subscribe(other._inbox, other._receive)
     await other._ask()  # without a start of its own: a stale instance that goes on asking
     await bus.publish_all([(subject, b"%d" % number, None) for number in range(20)])
     sequences: list[int] = []
@@ -300,7 +300,7 @@ async def test_receipts_that_were_not_told_are_told_as_they_were(store: Store, b
     desk = Desk.founded(store)
     document = desk.sender.document(AssignTask(content=task()), stream("T-1"))
     Unheard.lost = 0
-    async with intake_of(store, Unheard(bus.client, bus.js, bus.names), desk) as intake:
+    async with intake_of(store, Unheard(bus.client, bus.js, bus.names, bus.wire), desk) as intake:
         await bus.publish_all([(bus.names.command(SOURCE, PROG), orjson.dumps(document), None)])
         assert await intake.step(10) == 1
         assert intake.outcomes == {"accepted": 1}

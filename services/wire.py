@@ -1,0 +1,97 @@
+"""NATS's protocol read by read, where nats-py goes message by message.
+
+For each message nats-py matches regular expressions, fills a dictionary, parses headers and wakes a task: 10 to 14 microseconds,
+a tenth of intake's time. What a read has brought whole is taken apart here in one go, and handed on at once, in half of that.
+
+nats-py has no place to put a parser of one's own, so this one takes the place of the client's.
+"""
+
+from collections.abc import Callable
+
+from nats.aio.client import Client
+from nats.aio.subscription import Subscription
+from nats.errors import ProtocolError
+from nats.protocol.parser import Parser
+
+Receive = Callable[[str, str, bytes, bytes], None]
+"""Takes subject, reply subject, payload and the block of headers; empty where there is none."""
+_END = b"\r\n"
+
+
+class Wire(Parser):
+    """The parser of a client, with subscriptions of its own kind, whose messages go straight to a function.
+
+    Messages for other subscriptions go to nats-py's client, and all that is no message to nats-py's parser.
+    """
+
+    def __init__(self, client: Client) -> None:
+        super().__init__(client)
+        self._client = client
+        self._receivers: dict[bytes, Receive] = {}
+
+    @classmethod
+    def of(cls, client: Client) -> "Wire":
+        """The wire of a client that has connected and has no subscription yet; it reads on from there."""
+        wire = cls(client)
+        wire._read = [bytes(client._ps.buf)]
+        wire._held = len(wire._read[0])
+        client._ps = wire
+        return wire
+
+    def reset(self) -> None:
+        """Forget what was read: another connection begins."""
+        super().reset()
+        self._read: list[bytes] = []
+        self._held = self._needed = 0
+
+    async def subscribe(self, subject: str, receive: Receive) -> Subscription:
+        """Have messages handed to a function, over reconnects as well. Nobody may send any before this returns."""
+        subscription = await self._client.subscribe(subject)
+        self._receivers[b"%d" % subscription._id] = receive
+        return subscription
+
+    async def unsubscribe(self, subscription: Subscription) -> None:
+        """End a subscription made here."""
+        self._receivers.pop(b"%d" % subscription._id, None)
+        if not self._client.is_closed:
+            await subscription.unsubscribe()
+
+    async def parse(self, data: bytes = b"") -> None:
+        """Take apart what a read has brought; what is not whole yet waits for the next one. Raises ProtocolError."""
+        read = self._read
+        read.append(data)
+        self._held += len(data)
+        if self._held < self._needed:
+            return
+        text = b"".join(read)
+        done, needed = await self._take(text)
+        if self._read is read:  # otherwise another connection has begun
+            self._read, self._held, self._needed = [text[done:]], len(text) - done, needed - done
+
+    async def _take(self, text: bytes) -> tuple[int, int]:
+        """Hand on what is whole: up to where, and how long the text must be before there is more."""
+        at, size = 0, len(text)
+        while (end := text.find(_END, at)) >= 0:
+            begin = end + 2
+            if not text.startswith((b"MSG ", b"HMSG "), at):
+                await super().parse(text[at:begin])
+                at = begin
+                continue
+            try:
+                kind, subject, sid, *reply, length = text[at:end].split()
+                header = begin + int(reply.pop()) if kind == b"HMSG" else begin
+                stop = begin + int(length)
+            except (ValueError, IndexError):
+                raise ProtocolError("nats: malformed MSG") from None
+            if stop + 2 > size:
+                return at, stop + 2
+            answer = reply[0] if reply else b""
+            if (receive := self._receivers.get(sid)) is not None:
+                try:
+                    receive(subject.decode(), answer.decode(), text[header:stop], text[begin:header])
+                except Exception as error:  # as nats-py does with what a callback raises: reading must go on
+                    await self._client._error_cb(error)
+            else:
+                await self._client._process_msg(int(sid), subject, answer, text[header:stop], text[begin:header])
+            at = stop + 2
+        return at, size + 1

@@ -1,0 +1,100 @@
+"""What NATS sends is taken apart rightly however reads cut it; the rest of nats-py does not notice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from nats.errors import ProtocolError
+
+from services.bus import Bus
+from services.puller import Puller
+from services.wire import Wire
+from tests.integration.support import until
+
+HEADERS, ODD = b"NATS/1.0\r\nNats-Batch: 1\r\n\r\n", b"\r\nMSG a.b 1 5\r\n...."
+SENT = (
+    b"MSG a.b 1 5\r\nhello\r\n"
+    b"PING\r\n"
+    b"MSG a.b 1 reply.to 0\r\n\r\n"
+    b"+OK\r\n"
+    b"HMSG a.c 1 reply.to %d %d\r\n%b%b\r\n"
+    % (len(HEADERS), len(HEADERS + ODD), HEADERS, ODD)
+    + b"MSG a.d 1 r 2\r\n\r\n\r\n"
+)
+TAKEN = [
+    ("a.b", "", b"hello", b""),
+    ("a.b", "reply.to", b"", b""),
+    ("a.c", "reply.to", ODD, HEADERS),
+    ("a.d", "r", b"\r\n", b""),
+]
+
+
+def listening(bus: Bus, taken: list[tuple[str, str, bytes, bytes]]) -> Wire:
+    """A wire of its own, for bytes of ours; the client answers them on its connection."""
+    wire = Wire(bus.client)
+    wire._receivers[b"1"] = lambda *message: taken.append(message)
+    return wire
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 20, 1000])
+async def test_however_reads_cut_it(bus: Bus, size: int) -> None:
+    taken: list[tuple[str, str, bytes, bytes]] = []
+    wire = listening(bus, taken)
+    for start in range(0, len(SENT), size):
+        await wire.parse(SENT[start : start + size])
+    assert taken == TAKEN
+    assert wire._held == 0
+
+
+async def test_another_connection_begins_anew(bus: Bus) -> None:
+    taken: list[tuple[str, str, bytes, bytes]] = []
+    wire = listening(bus, taken)
+    await wire.parse(b"MSG a.b 1 5\r\nhel")
+    wire.reset()
+    await wire.parse(SENT)
+    assert taken == TAKEN
+
+
+@pytest.mark.parametrize("line", [b"MSG a\r\n", b"MSG a.b 1 x\r\n", b"HMSG a.b 1 5\r\n", b"SOMETHING else\r\n"])
+async def test_what_is_not_the_protocol_is_an_error(bus: Bus, line: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        await listening(bus, []).parse(line)
+
+
+@pytest.fixture
+async def told(bus: Bus) -> AsyncIterator[list[Exception]]:
+    """The errors the client tells of."""
+    found: list[Exception] = []
+
+    async def tell(error: Exception) -> None:
+        found.append(error)
+
+    before, bus.client._error_cb = bus.client._error_cb, tell
+    yield found
+    bus.client._error_cb = before
+
+
+async def test_what_makes_a_receiver_fail_stops_no_reading(bus: Bus, told: list[Exception]) -> None:
+    """Anybody may publish to an inbox: what has no place in a stream is told of, and what comes behind it is taken."""
+    puller = Puller(bus, bus.names.stream("COMMANDS"), bus.names.stream("intake"))
+    await puller.start()
+    await bus.client.publish(puller._inbox, b"no place in any stream")
+    await until(lambda: asyncio.sleep(0, result=bool(told)))
+    await bus.publish_all([(bus.names.command("S", "P"), b"first", None)])
+    (taken,) = await puller.take(10, 10)
+    assert (taken.payload, taken.sequence) == (b"first", 1)
+    await puller.stop()
+
+
+async def test_large_messages_come_whole_beside_others(bus: Bus) -> None:
+    payloads = [b"%d" % number + b"x" * (number * 40_000 % bus.room) for number in range(60)]
+    puller = Puller(bus, bus.names.stream("COMMANDS"), bus.names.stream("intake"))
+    await puller.start()
+    await bus.publish_all([(bus.names.command("S", "P"), payload, None) for payload in payloads])
+    found: list[bytes] = []
+    while len(found) < len(payloads):
+        found += [item.payload for item in await puller.take(10, 10)]
+    assert found == payloads
+    await puller.stop()
