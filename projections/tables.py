@@ -107,6 +107,21 @@ def table_ids(cursor: Cursor[Any], schema: str, names: Iterable[str]) -> list[in
     return list(found["ids"]) if found else []
 
 
+def known_rows(cursor: Cursor[Any], schema: str) -> dict[str, int]:
+    """How many rows PostgreSQL believes the tables of a schema to have."""
+    cursor.execute(
+        "SELECT relname, greatest(reltuples, 0)::bigint AS rows FROM pg_class WHERE relnamespace = %s::regnamespace",
+        (schema,),
+    )
+    return {row["relname"]: row["rows"] for row in cursor.fetchall()}
+
+
+def analyse(cursor: Cursor[Any], schema: str, tables: Iterable[str]) -> None:
+    """Let PostgreSQL look at tables, but for those somebody has locked. Outside of a transaction none stays locked."""
+    names = SQL(", ").join(Identifier(schema, table) for table in tables)
+    cursor.execute(SQL("ANALYZE (SKIP_LOCKED) {}").format(names))
+
+
 def as_of(schema: str, model: ReadModel, position: int) -> Composed:
     """The rows as they were at a log position: live and history under one WHERE clause."""
     columns = SQL(", ").join(Identifier(column.name) for column in model.columns)

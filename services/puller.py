@@ -125,18 +125,18 @@ class Puller:
         )
 
     def _receive(self, subject: str, reply: str, payload: bytes, headers: bytes) -> None:
-        if status := _STATUS.match(headers):
+        if not reply and (status := _STATUS.match(headers)):  # a command comes with a reply, whatever its headers say
             pending = _PENDING.search(headers)
             self._outstanding = max(0, self._outstanding - int(pending[1] if pending else 0))
             if status[1] == b"409":  # the consumer is gone or its leader moved: ask anew
                 self._outstanding = 0
         else:
             self._outstanding -= 1
+            parts = self._cut(payload)
             sequence, delivery = _places(reply)
             self._gap = self._gap or delivery != self._delivered + 1
             self._delivered = delivery
             if not self._gap:
-                parts = self._cut(payload)
                 self._arrived += [
                     Taken(subject, reply, sequence, content, part, part == len(parts) - 1)
                     for part, content in enumerate(parts)

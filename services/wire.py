@@ -31,7 +31,9 @@ class Wire(Parser):
 
     @classmethod
     def of(cls, client: Client) -> "Wire":
-        """The wire of a client that has connected and has no subscription yet; it reads on from there."""
+        """The wire of a client; it reads on from where a client is that has connected and has no subscription yet."""
+        if isinstance(client._ps, cls):
+            return client._ps
         wire = cls(client)
         wire._read = [bytes(client._ps.buf)]
         wire._held = len(wire._read[0])
@@ -64,34 +66,38 @@ class Wire(Parser):
         if self._held < self._needed:
             return
         text = b"".join(read)
-        done, needed = await self._take(text)
+        done, needed = await self._take(text, read)
         if self._read is read:  # otherwise another connection has begun
             self._read, self._held, self._needed = [text[done:]], len(text) - done, needed - done
 
-    async def _take(self, text: bytes) -> tuple[int, int]:
-        """Hand on what is whole: up to where, and how long the text must be before there is more."""
+    async def _take(self, text: bytes, read: list[bytes]) -> tuple[int, int]:
+        """Hand on what is whole: up to where, and how long the text must be before there is more. A reset ends it."""
         at, size = 0, len(text)
-        while (end := text.find(_END, at)) >= 0:
+        while self._read is read and (end := text.find(_END, at)) >= 0:
             begin = end + 2
             if not text.startswith((b"MSG ", b"HMSG "), at):
                 await super().parse(text[at:begin])
                 at = begin
                 continue
             try:
-                kind, subject, sid, *reply, length = text[at:end].split()
+                kind, subject, sid, *reply, length = text[at:end].split(
+                    b" "
+                )  # a subject may hold any other white space
+                number, stop = int(sid), begin + int(length)
                 header = begin + int(reply.pop()) if kind == b"HMSG" else begin
-                stop = begin + int(length)
             except (ValueError, IndexError):
                 raise ProtocolError("nats: malformed MSG") from None
+            if not begin <= header <= stop:
+                raise ProtocolError("nats: malformed MSG")
             if stop + 2 > size:
                 return at, stop + 2
             answer = reply[0] if reply else b""
             if (receive := self._receivers.get(sid)) is not None:
                 try:
-                    receive(subject.decode(), answer.decode(), text[header:stop], text[begin:header])
+                    receive(subject.decode(errors="replace"), answer.decode(), text[header:stop], text[begin:header])
                 except Exception as error:  # as nats-py does with what a callback raises: reading must go on
                     await self._client._error_cb(error)
             else:
-                await self._client._process_msg(int(sid), subject, answer, text[header:stop], text[begin:header])
+                await self._client._process_msg(number, subject, answer, text[header:stop], text[begin:header])
             at = stop + 2
         return at, size + 1

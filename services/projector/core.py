@@ -26,12 +26,12 @@ from projections.status import (
     quarantine,
     tell,
 )
-from projections.tables import create_tables, drop_tables, table_ids
+from projections.tables import analyse, create_tables, drop_tables, known_rows, table_ids
 from services.clock import Clock
 from services.collecting import no_collector
 from services.eventlog.reading import states_after
 from services.projector.apart import write_apart
-from services.projector.statistics import Statistics, analyse
+from services.projector.statistics import Statistics
 from services.store import Store
 
 SCHEMA = "read"
@@ -96,7 +96,7 @@ class Projector:
             create_past(cursor, self._store.registry.read_models, self._store.registry.views)
             begin_positions(cursor, [tracked_name(model) for model in models])
             clear_quarantine(cursor)
-            self._statistics.begin(cursor, SCHEMA)
+            self._statistics.begin(known_rows(cursor, SCHEMA))
             tell(cursor, self._models)
         self._positions = {model.name: known.get(tracked_name(model), 0) for model in models}
         self._stopped = set()

@@ -5,11 +5,7 @@ is as good as the next: a plan made then may read all rows of a programme, or al
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
-
-from psycopg import Cursor
-from psycopg.sql import SQL, Identifier
+from collections.abc import Mapping
 
 from projections.rows import Fold
 
@@ -21,17 +17,18 @@ class Statistics:
     """Counts what is written: young tables are to be analysed when they may have doubled. All sessions then plan anew."""
 
     def __init__(self) -> None:
-        self._known: dict[str, float] = {}
+        self._known: dict[str, int] = {}
         self._written: Counter[str] = Counter()
 
-    def begin(self, cursor: Cursor[Any], schema: str) -> None:
-        """Take over what PostgreSQL knows of a schema's tables."""
-        query = "SELECT relname, greatest(reltuples, 0) AS rows FROM pg_class WHERE relnamespace = %s::regnamespace"
-        self._known = {row["relname"]: row["rows"] for row in cursor.execute(query, (schema,)).fetchall()}
+    def begin(self, known: Mapping[str, int]) -> None:
+        """Take over how many rows PostgreSQL knows of, by table."""
+        self._known = dict(known)
         self._written.clear()
 
     def wrote(self, fold: Fold) -> None:
         """Rows of a model were written, and committed."""
+        if not fold.changed:
+            return
         live, history, occurred = (name for name, _ in fold.model.tables[:3])
         self._written += Counter({live: len(fold.changed), history: len(fold.closed), occurred: len(fold.apart)})
 
@@ -42,9 +39,3 @@ class Statistics:
         for table in found:
             self._known[table] += self._written.pop(table)
         return found
-
-
-def analyse(cursor: Cursor[Any], schema: str, tables: Sequence[str]) -> None:
-    """Let PostgreSQL look at tables, outside of a transaction, so that none is locked while it looks at the next."""
-    names = SQL(", ").join(Identifier(schema, table) for table in tables)
-    cursor.execute(SQL("ANALYZE {}").format(names))

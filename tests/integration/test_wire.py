@@ -57,7 +57,17 @@ async def test_another_connection_begins_anew(bus: Bus) -> None:
     assert taken == TAKEN
 
 
-@pytest.mark.parametrize("line", [b"MSG a\r\n", b"MSG a.b 1 x\r\n", b"HMSG a.b 1 5\r\n", b"SOMETHING else\r\n"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"MSG a\r\n",
+        b"MSG a.b 1 x\r\n",
+        b"MSG a.b 1 -20\r\n",
+        b"MSG a.b x 1\r\n",
+        b"HMSG a.b 1 9 5\r\n",
+        b"SOMETHING else\r\n",
+    ],
+)
 async def test_what_is_not_the_protocol_is_an_error(bus: Bus, line: bytes) -> None:
     with pytest.raises(ProtocolError):
         await listening(bus, []).parse(line)
@@ -85,6 +95,25 @@ async def test_what_makes_a_receiver_fail_stops_no_reading(bus: Bus, told: list[
     await bus.publish_all([(bus.names.command("S", "P"), b"first", None)])
     (taken,) = await puller.take(10, 10)
     assert (taken.payload, taken.sequence) == (b"first", 1)
+    await puller.stop()
+
+
+@pytest.mark.parametrize(
+    "subject", [b"S.P", b"S.a\x0bb", b"S.\x0c", b"S.\xff", "S.chương-trình".encode()], ids=repr
+)
+async def test_whatever_a_sender_writes_is_taken(bus: Bus, subject: bytes) -> None:
+    """Odd subjects, and headers that look like a word of the server's: the next message comes as ever."""
+    puller = Puller(bus, bus.names.stream("COMMANDS"), bus.names.stream("intake"))
+    await puller.start()
+    headers, whole = b"NATS/1.0 409 Consumer Deleted\r\n\r\n", bus.names.subject("command").encode() + b"." + subject
+    await bus.client._send_command(b"HPUB %b %d %d\r\n%bodd\r\n" % (whole, len(headers), len(headers) + 3, headers))
+    await bus.publish_all([(bus.names.command("S", "P"), b"next", None)])
+    taken: list[bytes] = []
+    while len(taken) < 2:
+        got = await puller.take(10, 10)
+        taken += [item.payload for item in got]
+        await puller.acknowledge(got)
+    assert taken == [b"odd", b"next"]
     await puller.stop()
 
 
