@@ -98,9 +98,7 @@ async def test_what_makes_a_receiver_fail_stops_no_reading(bus: Bus, told: list[
     await puller.stop()
 
 
-@pytest.mark.parametrize(
-    "subject", [b"S.P", b"S.a\x0bb", b"S.\x0c", b"S.\xff", "S.chương-trình".encode()], ids=repr
-)
+@pytest.mark.parametrize("subject", [b"S.P", b"S.a\x0bb", b"S.\x0c", b"S.\xff", "S.chương-trình".encode()], ids=repr)
 async def test_whatever_a_sender_writes_is_taken(bus: Bus, subject: bytes) -> None:
     """Odd subjects, and headers that look like a word of the server's: the next message comes as ever."""
     puller = Puller(bus, bus.names.stream("COMMANDS"), bus.names.stream("intake"))
