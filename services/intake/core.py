@@ -85,7 +85,7 @@ class Intake:
     def process(
         self, batch: Sequence[Incoming], storing: Callable[[], object] = _nothing, ahead: Ahead | None = None
     ) -> Answered:
-        """Given what was read ahead, then a batch; raises on transient trouble with nothing stored.
+        """Answer what was read ahead, then a batch; raises on transient trouble with nothing stored.
 
         `storing` is called when all is decided: what is left is PostgreSQL's work more than ours.
         """
