@@ -57,6 +57,23 @@ async def test_another_connection_begins_anew(bus: Bus) -> None:
     assert taken == TAKEN
 
 
+async def test_a_connection_lost_amid_a_read_leaves_nothing(bus: Bus) -> None:
+    """nats-py resets its parser when a message of the server's ends a connection; what stood behind that is not for the next."""
+    taken: list[bytes] = []
+    wire = Wire(bus.client)
+
+    def lose(_subject: str, _reply: str, payload: bytes, _headers: bytes) -> None:
+        taken.append(payload)
+        if len(taken) == 1:
+            wire.reset()
+
+    wire._receivers[b"1"] = lose
+    await wire.parse(SENT + b"SOMETHING")
+    assert taken == [b"hello"]
+    await wire.parse(SENT)
+    assert taken == [b"hello", *(payload for _, _, payload, _ in TAKEN)]
+
+
 @pytest.mark.parametrize(
     "line",
     [
