@@ -42,13 +42,14 @@ class CannotApply(Exception):
 class Fold:
     """Rows of one model while a batch is applied: what they became, which changed, and the versions in between.
 
+    `changed` says of each row that is to be written whether it is new: its table holds none of this key yet.
     `apart` names the stream of every touched row whose events did not come in the order in which they occurred, `left`
     those of them that were in order until now. `grown` says by how many each group of a counted model has.
     """
 
     model: ReadModel
     rows: dict[Key, Known] = field(default_factory=dict)
-    changed: dict[Key, None] = field(default_factory=dict)
+    changed: dict[Key, bool] = field(default_factory=dict)
     apart: dict[Key, str] = field(default_factory=dict)
     left: dict[Key, None] = field(default_factory=dict)
     closed: list[Closed] = field(default_factory=list)
@@ -81,7 +82,7 @@ class Fold:
                 self.closed.append((row, known[1], known[2] if at else None, event.position, at))
             self.rows[key] = (after, event.position, at)
             self._count(row, after)
-        self.changed[key] = None
+        self.changed.setdefault(key, row is None)
 
     def _count(self, before: Any | None, after: Any | None) -> None:
         if (group_of := self.model.group_of) is None:
@@ -277,12 +278,17 @@ def write_fold(cursor: Cursor[Any], schema: str, fold: Fold) -> None:
     """Write what a batch changed: each row once, however often it changed, and every version it went through."""
     left: list[Key] = []
     live: list[Version] = []
-    for key in fold.changed:
+    fresh: list[Version] = []
+    for key, new in fold.changed.items():
         known = fold.rows[key]
         if known is None or known[0] is None:
             left.append(key)
         else:
-            live.append(known)
+            (fresh if new else live).append(known)
+    if len(fresh) >= COPY_FROM:
+        _copy(cursor, _statements(schema, fold.model).copy_live, fold.model, fresh, _SINCE)
+    else:
+        live += fresh
     write_rows(cursor, schema, fold.model, live)
     delete_rows(cursor, schema, fold.model, left)
     write_closed(cursor, schema, fold.model, fold.closed)

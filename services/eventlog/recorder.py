@@ -39,6 +39,13 @@ _RECEIPTS = (
 )
 """By sender, its ids in one text (an id has no space): looked up together; from PostgreSQL 17 on, neighbours in the index
 cost next to nothing."""
+_VERSIONS = (
+    "SELECT stream, coalesce((SELECT max(originator_version) FROM log.events WHERE originator_id = stream), 0) AS version"
+    " FROM unnest(string_to_array(%s, ' ')) AS stream"
+)
+_OTHERS = "SELECT DISTINCT originator_id FROM log.events WHERE notification_id > %s AND notification_id <= %s"
+FAR = 10_000
+"""Of so many events of others at most is asked to which streams they belong."""
 _OUTCOMES: tuple[Outcome, ...] = ("accepted", "rejected", "unreadable")
 FEW = 64
 """Up to so many rows go as arrays, all tables in one round trip; more go by COPY, faster a row but two round trips a table."""
@@ -97,6 +104,17 @@ class Head:
     position: int
     receipt: int
     recorded_at: datetime | None
+
+
+class Appended(NamedTuple):
+    """What an append met.
+
+    The end of the log before it, and the streams to which others have appended since the position its batch knew; None when
+    there is too much of theirs to look at.
+    """
+
+    head: Head
+    others: frozenset[str] | None
 
 
 class EncodedEvent(NamedTuple):
@@ -207,8 +225,8 @@ class LogRecorder(PostgresApplicationRecorder):
         batch: Append,
         stored: Callable[[int, datetime, bytes], bytes],
         also: Callable[[Cursor[DictRow]], None] | None = None,
-    ) -> Head:
-        """Append events, receipts and texts in one transaction; returns the head before it.
+    ) -> Appended:
+        """Append events, receipts and texts in one transaction.
 
         Raises StreamsMoved when a stream in `batch.read` is no longer at the version read, or when the log's last
         instant lies after the batch's (R-357). `also` runs in the same transaction.
@@ -222,7 +240,7 @@ class LogRecorder(PostgresApplicationRecorder):
             head = _head_of(cursor)
             if not few:
                 stack.close()  # COPY has no place in a pipeline
-            self._check(cursor, batch, head)
+            others = self._check(cursor, batch, head)
             _write(cursor, _EVENTS, _event_rows(batch, head, stored), few=few)
             _write(cursor, _RECEIPT_ROWS, _receipt_rows(batch, head), few=few)
             if batch.texts:
@@ -230,21 +248,20 @@ class LogRecorder(PostgresApplicationRecorder):
                 cursor.executemany("INSERT INTO log.texts (ref, salt, words) VALUES (%s, %s, %s)", rows)
             if also is not None:
                 also(cursor)
-        return head
+        return Appended(head, others)
 
     @staticmethod
-    def _check(cursor: Cursor[DictRow], batch: Append, head: Head) -> None:
+    def _check(cursor: Cursor[DictRow], batch: Append, head: Head) -> frozenset[str] | None:
+        """The streams to which others have appended since the batch's known position; None: it may be any."""
         if head.recorded_at is not None and head.recorded_at > batch.recorded_at:
             raise StreamsMoved(frozenset(batch.read) if head.position != batch.known_position else frozenset())
-        if head.position == batch.known_position:
-            return  # nobody appended since these states were read
-        rows = cursor.execute(
-            "SELECT stream, coalesce((SELECT max(originator_version) FROM log.events WHERE originator_id = stream), 0)"
-            " AS version FROM unnest(%s::text[]) AS stream",
-            (list(batch.read),),
-        )
-        if moved := frozenset(row["stream"] for row in rows if row["version"] != batch.read[row["stream"]]):
-            raise StreamsMoved(moved)
+        others = _others(cursor, batch.known_position, head.position)
+        asked = [stream for stream in batch.read if others is None or stream in others]
+        if asked:  # a state may have been read after they appended
+            rows = cursor.execute(_VERSIONS, (" ".join(asked),), prepare=True)
+            if moved := frozenset(row["stream"] for row in rows if row["version"] != batch.read[row["stream"]]):
+                raise StreamsMoved(moved)
+        return others
 
     def receipts(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[Receipt, bytes]]:
         """The first receipts of commands already known, with the digest of their content."""
@@ -279,6 +296,14 @@ def _head_of(cursor: Cursor[DictRow]) -> Head:
     row = cursor.fetchone()
     assert row is not None
     return Head(row["position"] or 0, row["receipt"] or 0, row["recorded_at"])
+
+
+def _others(cursor: Cursor[DictRow], known: int, head: int) -> frozenset[str] | None:
+    if head == known:
+        return frozenset()
+    if not 0 < head - known <= FAR:
+        return None
+    return frozenset(row["originator_id"] for row in cursor.execute(_OTHERS, (known, head), prepare=True))
 
 
 def _write(cursor: Cursor[DictRow], table: _Table, rows: Iterable[tuple[Any, ...]], *, few: bool) -> None:

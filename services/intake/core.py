@@ -137,15 +137,18 @@ class Intake:
             rows = overlay.snapshots()
             storing()
             try:
-                head = self._recorder.append(append, self._codec.stored, lambda cursor: write_snapshots(cursor, rows))  # noqa: B023
+                head, others = self._recorder.append(
+                    append,
+                    self._codec.stored,
+                    lambda cursor: write_snapshots(cursor, rows),  # noqa: B023
+                )
             except StreamsMoved as moved:
                 log.info("streams moved, deciding again", streams=len(moved.streams))
                 self._cache.forget(moved.streams)
                 self._last = self._recorder.head().recorded_at
                 continue
             self._last = overlay.now
-            if head.position == self._cache.position:
-                self._cache.position += len(append.events)
+            self._cache.follow(head.position + len(append.events), others)
             self._cache.change(overlay.changed)
             return dict(zip(fresh, self._given(append, head), strict=True)), len(append.events)
         raise TooMuchContention(f"{MAX_TRIES} tries")

@@ -102,6 +102,11 @@ class StateCache:
             if self._touched is not None:
                 self._touched.add(stream)
 
+    def follow(self, position: int, others: Iterable[str] | None) -> None:
+        """The log has come to a position, and others have appended to some streams on the way there; None: to any."""
+        self.forget(others)
+        self.position = position
+
     def load(self, streams: Iterable[str]) -> None:
         """Bring streams into the cache."""
         missing = self._missing(streams)

@@ -143,20 +143,21 @@ class Projector:
         if not behind:
             return
         handled = self._handlers.split(events)
+        moves = {tracked_name(model): (self._positions[model.name], last) for model in behind}
         with self._store.recorder.transaction() as cursor:
-            self._begin(cursor)
+            with cursor.connection.pipeline():
+                self._begin(cursor)
+                move_positions(cursor, moves)
+            if cursor.rowcount != len(moves):
+                raise IntegrityError("another projector has applied these events")
             self._look_at_tables(table_ids(cursor, SCHEMA, self._models))
             folds = [self._fold(cursor, model, handled) for model in behind]
-            moves = {tracked_name(model): (self._positions[model.name], last) for model in behind}
             large = any(fold.large for fold in folds)  # COPY has no place in a pipeline
             try:
                 with nullcontext() if large else cursor.connection.pipeline():
                     self._write(cursor, folds, last)
-                    move_positions(cursor, moves)
             except _UNFIT as error:
                 raise CannotStore(f"{type(error).__name__}: {error}") from error
-            if cursor.rowcount != len(moves):
-                raise IntegrityError("another projector has applied these events")
         for fold in folds:
             self._cache.keep(fold)
             self._statistics.wrote(fold)

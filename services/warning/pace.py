@@ -38,15 +38,15 @@ async def intake_is_late(bus: Bus, clock: Clock, oldest: timedelta) -> bool:
 
 
 async def limits_wait(bus: Bus, clock: Clock, oldest: timedelta) -> bool:
-    """Whether many events wait for the urgent part beyond those it takes ahead, at whatever age.
+    """Whether many events wait for the urgent part or are with it unanswered, at whatever age.
 
-    Those it has and cannot answer do not count: an event that nobody can read comes again for ever.
+    A few that nobody can read, and that come again for ever, hold nobody up.
     """
     try:
         urgent = await bus.js.consumer_info(bus.names.stream("EVENTS"), bus.names.stream("warning"))
     except NotFoundError:
         return False
-    return (urgent.num_pending or 0) >= MANY
+    return (urgent.num_pending or 0) + (urgent.num_ack_pending or 0) >= MANY
 
 
 @dataclass(frozen=True, slots=True)

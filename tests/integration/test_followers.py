@@ -31,6 +31,7 @@ from domain.kernel import Recorded
 from projections import assignments
 from projections.builds import BUILD
 from projections.model import Key, ReadModel, by_stream, handling
+from projections.rows import COPY_FROM
 from projections.status import positions, quarantined
 from projections.tables import as_of
 from services.bus import ATOMIC_FROM, Bus
@@ -396,6 +397,7 @@ def test_two_projectors_at_once_apply_nothing_twice(store: Store, dsn: str) -> N
     with another(dsn) as opened:
         second = project(with_model(opened, percents()), desk.clock)
         mixed_run(desk)
+        desk.assign(*(f"N-{number}" for number in range(COPY_FROM)))
         assert first.step()
         with pytest.raises(IntegrityError):
             second.step()

@@ -29,7 +29,7 @@ from contracts.assignment import (
 from contracts.deadlines import DeadlineKey, RecordDeadlinePassed
 from contracts.organisation import AbolishPost, EstablishUnit, RevokeAuthority
 from services.bus import Bus
-from services.eventlog.recorder import LogRecorder
+from services.eventlog.recorder import FAR, LogRecorder
 from services.intake.core import MAX_TRIES, Answered, TooMuchContention
 from services.intake.deciding import event_id
 from services.intake.reading import MAX_COMMAND_BYTES, Incoming
@@ -379,6 +379,24 @@ def test_two_intakes_take_turns(store: Store, dsn: str) -> None:
             )
     reported = [e.data.percent for e in events(store) if type(e.data).__name__ == "ProgressReported"]
     assert reported == list(range(1, 20))
+
+
+@pytest.mark.parametrize("far", [FAR, 0])
+def test_what_others_appended_is_looked_at_once(
+    store: Store, dsn: str, monkeypatch: pytest.MonkeyPatch, far: int
+) -> None:
+    """R-357: states they have moved are read anew before they are needed; `far` 0: it is too much to look at, so all are."""
+    monkeypatch.setattr("services.eventlog.recorder.FAR", far)
+    own, meanwhile = interrupted(store)
+    desk = Desk.founded(own)
+    desk.assign("T-1", "T-2")
+    with another(dsn) as second:
+        Desk.open(second, desk.clock, source="OTHER").do(AcknowledgeAssignment(), stream("T-2"), "PBCXB-TP")
+    desk.do(AcknowledgeAssignment(), stream("T-1"), "PBCXB-TP")
+    appends: list[str] = []
+    meanwhile += [lambda: appends.append("first"), lambda: appends.append("again")]
+    desk.do(StartWork(), stream("T-2"), "PBCXB-TP", expectedversion=3)
+    assert appends == ["first"]
 
 
 def handed_in(desk: Desk) -> None:

@@ -54,7 +54,7 @@ async def test_warnings_go_before_what_else_follows(engines: EmbeddedEngines, ds
 
 
 async def test_nothing_else_follows_while_limits_wait_to_be_warned_of(bus: Bus) -> None:
-    """What the urgent part has and cannot answer holds nothing up: an event nobody can read comes again for ever."""
+    """Or are with the urgent part, which has not answered them yet."""
     events, name, clock = bus.names.stream("EVENTS"), bus.names.stream("warning"), SystemClock()
     await bus.js.add_consumer(events, ConsumerConfig(durable_name=name, ack_policy=AckPolicy.EXPLICIT))
     passed = bus.names.event("P", "assignment", "DeadlinePassed"), orjson.dumps(PASSED), None
@@ -67,7 +67,9 @@ async def test_nothing_else_follows_while_limits_wait_to_be_warned_of(bus: Bus) 
         assert await limits_wait(bus, clock, LATER.oldest)
         assert not follows.done()
     urgent = await bus.js.pull_subscribe_bind(name, events)
-    await urgent.fetch(1, timeout=5)
+    (event,) = await urgent.fetch(1, timeout=5)
+    assert await limits_wait(bus, clock, LATER.oldest)
+    await event.ack_sync()
     await asyncio.wait_for(follows, 10)
 
 
