@@ -223,10 +223,12 @@ class Bus:
     async def publish_atomic(self, messages: Sequence[Message]) -> list[int]:
         """Publish to one stream all or nothing (ADR-50), at most a thousand messages; returns the stream sequences."""
         name, last = uuid4().hex, len(messages)
-        for number, (subject, payload, more) in enumerate(messages, 1):
-            headers = {**(more or {}), "Nats-Batch-Id": name, "Nats-Batch-Sequence": str(number)}
-            if number < last:
-                await self.client.publish(subject, payload, headers=headers)
+        numbered = [
+            (subject, payload, {**(more or {}), "Nats-Batch-Id": name, "Nats-Batch-Sequence": str(number)})
+            for number, (subject, payload, more) in enumerate(messages, 1)
+        ]
+        await self.wire.publish(numbered[:-1])
+        subject, payload, headers = numbered[-1]
         ack = await self.js.publish(subject, payload, headers={**headers, "Nats-Batch-Commit": "1"}, timeout=PATIENCE)
         return list(range(ack.seq - last + 1, ack.seq + 1))
 

@@ -3,18 +3,29 @@
 For each message nats-py matches regular expressions, fills a dictionary, parses headers and wakes a task: 10 to 14 microseconds,
 a tenth of intake's time. What a read has brought whole is taken apart here in one go, and handed on at once, in half of that.
 
-nats-py has no place to put a parser of one's own, so this one takes the place of the client's.
+nats-py has no place to put a parser of one's own, so this one takes the place of the client's. Many messages are likewise
+written in one go: nats-py needs 11 to 13 microseconds to publish one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
-from nats.errors import ProtocolError
+from nats.errors import (
+    BadHeaderError,
+    BadSubjectError,
+    ConnectionClosedError,
+    ConnectionReconnectingError,
+    MaxPayloadError,
+    ProtocolError,
+)
 from nats.protocol.parser import Parser
 
 Receive = Callable[[str, str, bytes, bytes], None]
 """Takes subject, reply subject, payload and the block of headers; empty where there is none."""
+Outbound = tuple[str, bytes, dict[str, str] | None]
+"""Subject, payload and headers."""
 _END = b"\r\n"
 
 
@@ -57,6 +68,35 @@ class Wire(Parser):
         self._receivers.pop(b"%d" % subscription._id, None)
         if not self._client.is_closed:
             await subscription.unsubscribe()
+
+    async def publish(self, messages: Iterable[Outbound]) -> None:
+        """Publish in order, all in one write, without waiting for an answer.
+
+        Raises, with nothing sent, what nats-py raises for a subject, a header or a payload that cannot be; and, since a part of
+        what belongs together is no use, ConnectionReconnectingError while NATS is away.
+        """
+        client = self._client
+        if client.is_closed:
+            raise ConnectionClosedError
+        if not client.is_connected:
+            raise ConnectionReconnectingError
+        most, count, size = client.max_payload, 0, 0
+        written: list[bytes] = []
+        for subject, payload, headers in messages:
+            if len(payload) > most:
+                raise MaxPayloadError
+            if headers:
+                block = _block(headers)
+                written += (b"HPUB %b %d %d\r\n" % (_bytes(subject), len(block), len(block) + len(payload)), block)
+            else:
+                written.append(b"PUB %b %d\r\n" % (_bytes(subject), len(payload)))
+            written += (payload, _END)
+            count += 1
+            size += len(payload)
+        client.stats["out_msgs"] += count
+        client.stats["out_bytes"] += size
+        await client._send_command(b"".join(written))
+        await client._flush_pending()
 
     async def parse(self, data: bytes = b"") -> None:
         """Take apart what a read has brought; what is not whole yet waits for the next one. Raises ProtocolError."""
@@ -101,3 +141,20 @@ class Wire(Parser):
                 await self._client._process_msg(number, subject, answer, text[header:stop], text[begin:header])
             at = stop + 2
         return at, size + 1
+
+
+@lru_cache(maxsize=4096)
+def _bytes(subject: str) -> bytes:
+    """A subject as it is sent. Raises BadSubjectError for what would end it early."""
+    if not subject or any(c.isspace() for c in subject):
+        raise BadSubjectError
+    return subject.encode()
+
+
+def _block(headers: dict[str, str]) -> bytes:
+    """Headers as they are sent. Raises BadHeaderError for what would end one early."""
+    lines = [f"{name}: {value}" for name, value in headers.items()]
+    text = "\r\n".join(("NATS/1.0", *lines, "", ""))
+    if text.count("\r") + text.count("\n") != 2 * (len(lines) + 2):
+        raise BadHeaderError(next(line for line in lines if "\r" in line or "\n" in line))
+    return text.encode()

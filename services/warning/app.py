@@ -33,6 +33,7 @@ LOOK = 2.0
 BATCH = 1024
 AHEAD = 4096
 """Events that may lie aside unacknowledged, in all instances together; the server sends no more until some are done."""
+ACKNOWLEDGED = b"+ACK"
 log = structlog.get_logger("sauro.warning")
 
 
@@ -140,8 +141,7 @@ async def _handle(bus: Bus, clock: Clock, warnings: Warnings, events: Sequence[M
     try:
         await URGENT.wait(bus, clock, len(events))
         await warnings.handle([event.data for event in events], "urgent")
-        for event in events:
-            await event.ack()
+        await bus.wire.publish((event.reply, ACKNOWLEDGED, None) for event in events)
     except Exception as error:
         warnings.trouble = f"{type(error).__name__}: {error}"
         if isinstance(error, NatsError | OSError) or len(events) == 1:

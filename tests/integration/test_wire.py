@@ -6,7 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from nats.errors import ProtocolError
+from nats.aio.client import Client
+from nats.errors import (
+    BadHeaderError,
+    BadSubjectError,
+    ConnectionClosedError,
+    ConnectionReconnectingError,
+    MaxPayloadError,
+    ProtocolError,
+)
 
 from services.bus import Bus
 from services.puller import Puller
@@ -142,3 +150,50 @@ async def test_large_messages_come_whole_beside_others(bus: Bus) -> None:
         found += [item.payload for item in await puller.take(10, 10)]
     assert found == payloads
     await puller.stop()
+
+
+async def test_many_messages_in_one_write_come_in_order_each_whole(bus: Bus) -> None:
+    """What a payload holds, headers or none, and another connection's messages beside: each comes as nats-py would send it."""
+    subject = bus.names.subject("event", "Chương-trình", "a")
+    sent: list[tuple[str, bytes, dict[str, str] | None]] = [
+        (subject, ODD * number, {"Nats-Msg-Id": f"số {number}", "X": ""} if number % 3 else None)
+        for number in range(50)
+    ]
+    subscription = await bus.client.subscribe(bus.names.subject("event", ">"))
+    await bus.client.flush()
+    await bus.wire.publish(sent)
+    taken = [await subscription.next_msg(10) for _ in sent]
+    assert [(message.subject, message.data, message.headers) for message in taken] == sent
+
+
+@pytest.mark.parametrize(
+    ("subject", "payload", "headers", "error"),
+    [
+        ("a b", b"", None, BadSubjectError),
+        ("a\r\nPUB b 0\r\n", b"", None, BadSubjectError),
+        ("", b"", None, BadSubjectError),
+        ("a", b"", {"X": "1\r\nY: 2"}, BadHeaderError),
+        ("a", b"", {"X\n": "1"}, BadHeaderError),
+        ("a", b"x" * (1024 * 1024 + 1), None, MaxPayloadError),
+    ],
+)
+async def test_what_cannot_be_sent_is_refused_and_nothing_with_it(
+    bus: Bus, subject: str, payload: bytes, headers: dict[str, str] | None, error: type[Exception]
+) -> None:
+    subscription = await bus.client.subscribe(good := bus.names.subject("x"))
+    await bus.client.flush()
+    with pytest.raises(error):
+        await bus.wire.publish([(good, b"before", None), (subject, payload, headers)])
+    await bus.wire.publish([(good, b"alone", None)])
+    assert (await subscription.next_msg(10)).data == b"alone"
+
+
+async def test_nothing_is_kept_for_later(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part of what belongs together is no use once NATS is back."""
+    with monkeypatch.context() as patch:
+        patch.setattr(bus.client, "_status", Client.RECONNECTING)
+        with pytest.raises(ConnectionReconnectingError):
+            await bus.wire.publish([(bus.names.subject("x"), b"", None)])
+    await bus.close()
+    with pytest.raises(ConnectionClosedError):
+        await bus.wire.publish([(bus.names.subject("x"), b"", None)])
