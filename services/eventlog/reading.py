@@ -6,6 +6,7 @@ Bytes and instants come in PostgreSQL's binary format, as they are stored.
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from eventsourcing.persistence import Notification
 from psycopg import Cursor
 from psycopg.rows import scalar_row, tuple_row
 
@@ -26,6 +27,21 @@ def states_after(cursor: Cursor[Any], position: int, limit: int, stop: int | Non
             prepare=True,
         )
         return rows.fetchall()
+
+
+def notifications_after(cursor: Cursor[Any], position: int, limit: int) -> list[Notification]:
+    """At most `limit` events after a position as the library gives them, which has PostgreSQL write each byte as two digits."""
+    with _tuples(cursor) as rows:
+        rows.execute(
+            "SELECT notification_id, originator_id, originator_version, topic, state FROM log.events"
+            " WHERE notification_id > %s ORDER BY notification_id LIMIT %s",
+            (position, limit),
+            prepare=True,
+        )
+        return [
+            Notification(id=at, originator_id=stream, originator_version=version, topic=topic, state=state)
+            for at, stream, version, topic, state in rows
+        ]
 
 
 def states_of(cursor: Cursor[Any], streams: Iterable[str], until: int) -> list[bytes]:

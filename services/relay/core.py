@@ -12,6 +12,7 @@ from eventsourcing.persistence import Notification
 from nats.js.errors import APIError
 
 from services.bus import ATOMIC_FROM, Bus
+from services.eventlog.reading import notifications_after
 from services.store import Store
 
 BATCH = 500
@@ -38,9 +39,7 @@ class Relay:
         """Publish one batch; returns how many events, 0 at the head of the log."""
         if self._position is None:
             self._position = await self._resume()
-        batch = await asyncio.to_thread(
-            self._store.recorder.select_notifications, self._position, BATCH, inclusive_of_start=False
-        )
+        batch = await asyncio.to_thread(self._read, self._position)
         if not batch:
             return 0
         try:
@@ -70,6 +69,10 @@ class Relay:
                 "recreate the stream and its consumers, or connect the right database"
             )
         return info.state.last_seq
+
+    def _read(self, after: int) -> list[Notification]:
+        with self._store.recorder.reading() as cursor:
+            return notifications_after(cursor, after, BATCH)
 
     def _subject(self, notification: Notification) -> str:
         _, aggregate, name, _ = notification.topic.split(".")
