@@ -79,6 +79,6 @@ class Pace:
         return False
 
 
-URGENT = Pace(64, timedelta(seconds=1.5), 1.0, (intake_is_late,))
+URGENT = Pace(64, timedelta(seconds=1.5), 3.0, (intake_is_late,))
 LATER = Pace(1, timedelta(seconds=1), 5.0, (intake_is_late, limits_wait))
 """What waits under a steady load of thousands a second holds neither back; a storm of limits does."""

@@ -1,6 +1,6 @@
 """`make bench [ONLY=ingest,rebuild] [JSON=FILE] [PROFILE=1] [SCALE=0.1]`: runs the benchmarks, prints and writes figures.
 
-A run at full scale, not profiled, also renews its rows of results.json, README.md and the charts.
+A run at full scale, not profiled, also renews its rows of results.json, README.md and the charts, each benchmark's as it ends.
 """
 
 import asyncio
@@ -9,7 +9,8 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -34,6 +35,7 @@ from tests.benchmarks import (
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.figures import Figure, show, write
 
+Found = Mapping[str, Sequence[Figure]]
 BENCHMARKS: dict[str, Callable[[Bench], Awaitable[list[Figure]]]] = {
     "ingest": ingest.warm,
     "ingest-cold": ingest.cold,
@@ -71,21 +73,23 @@ def main() -> int:
         machine.require_durable(engines)
         about = machine.machine() | machine.versions(engines)
         with console.status("starting") as status:
-            found = _run_all(Bench(engines, scale, profile, status), chosen, console)
+            bench = Bench(engines, scale, profile, status)
+            kept = partial(report.keep, about=about, order=list(BENCHMARKS)) if scale == 1 and not profile else None
+            found = _run_all(bench, chosen, console, kept)
     figures = [figure for name in found for figure in found[name]]
     show(figures, f"scale {scale:g}; " + ", ".join(f"{name} {value}" for name, value in about.items()))
     if file := os.environ.get("JSON"):
         write(figures, Path(file))
-    if scale == 1 and not profile:
-        report.keep(found, about, list(BENCHMARKS))
     failed = [name for name in chosen if name not in found]
     if failed:
         console.print(f"failed: {', '.join(failed)}")
     return 1 if failed else 0
 
 
-def _run_all(bench: Bench, chosen: Sequence[str], console: Console) -> dict[str, list[Figure]]:
-    """The figures of each benchmark; one that fails says why, and the others go on."""
+def _run_all(
+    bench: Bench, chosen: Sequence[str], console: Console, keep: Callable[[Found], None] | None
+) -> dict[str, list[Figure]]:
+    """The figures of each benchmark, kept as they come; one that fails says why, and the others go on."""
     found: dict[str, list[Figure]] = {}
     for name in chosen:
         begun, bench.name = time.monotonic(), name
@@ -94,6 +98,8 @@ def _run_all(bench: Bench, chosen: Sequence[str], console: Console) -> dict[str,
         except Exception:
             console.print(traceback.format_exc(), markup=False, highlight=False)
             continue
+        if keep is not None:
+            keep({name: found[name]})
         said = ", ".join(f"{one.name} {one.median:,.4g} {one.unit}" for one in found[name])
         console.print(f"{name}: {said} [{time.monotonic() - begun:.0f} s]", highlight=False)
     bench.close()
