@@ -17,10 +17,10 @@ from services.api.server import serve
 from services.audit import app as audit_app
 from services.bus import Bus, Names, on_error
 from services.clock import SystemClock
-from services.collecting import collect_seldom
 from services.hosting import SILENCE, Runtime, Work, beat_alone, end, supervise
 from services.intake import app as intake_app
 from services.intake.partitions import seat
+from services.interpreter import set_for_batches
 from services.projector import app as projector_app
 from services.relay import app as relay_app
 from services.settings import MissingEngines, Settings
@@ -138,7 +138,7 @@ class Host:
             if warning_app.NAME in self._services:
                 tasks += self._warning(runtime)
             stack.push_async_callback(end, tasks)
-            collect_seldom()
+            set_for_batches()
             yield
 
     def _warning(self, runtime: Runtime) -> list[asyncio.Task[None]]:

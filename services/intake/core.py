@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from contracts.receipts import Outcome, Receipt, Refusal
+from contracts.receipts import Outcome, Refusal
 from domain.kernel import SYSTEM_SOURCES, StreamNotLoaded
 from services.clock import Clock
 from services.collecting import no_collector
@@ -29,6 +29,8 @@ SCOUTS = 3
 """How many times in a batch commands of a kind are asked ahead of their turn which streams they need."""
 log = structlog.get_logger("sauro.intake")
 Key = tuple[str, str]
+Known = dict[Key, tuple[Given, bytes]]
+"""Commands answered before, with the digest of their content."""
 
 
 def _nothing() -> None:
@@ -53,12 +55,22 @@ class Answered:
     outcomes: dict[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ahead:
-    """Commands read while the batch before them was stored, with states that were fetched for them."""
+    """Commands read while the batch before them was stored, with what was looked up for them meanwhile.
+
+    `states` are those they will surely need; `known` which of them were answered before, None when that is to be looked up.
+    """
 
     commands: Sequence[tuple[Incoming, Readable | Unreadable]] = ()
     states: dict[str, Loaded] = field(default_factory=dict)
+    known: Known | None = None
+
+    def spend(self) -> tuple[dict[str, Loaded], Known | None]:
+        """What was looked up, once: it may have become old when all this is tried again."""
+        found = self.states, self.known
+        self.states, self.known = {}, None
+        return found
 
 
 class TooMuchContention(Exception):
@@ -81,6 +93,8 @@ class Intake:
         self._reader, self._clock = reader, clock
         self._cache = StateCache(recorder, codec, folder, states)
         self._last: datetime | None = None
+        self._latest: Known = {}
+        """What the last batch was answered: who looked up receipts while it was stored may have found none of it."""
 
     def process(
         self, batch: Sequence[Incoming], storing: Callable[[], object] = _nothing, ahead: Ahead | None = None
@@ -91,26 +105,33 @@ class Intake:
         """
         with no_collector():
             ahead = ahead or Ahead()
-            self._cache.keep_fetched(ahead.states)
-            ahead.states.clear()  # they may have become old when all this is tried again
-            return self._answered([*ahead.commands, *self._read(batch)], storing)
+            states, known = ahead.spend()
+            self._cache.keep_fetched(states)
+            read = self._read(batch)
+            commands = [*ahead.commands, *read]
+            looked_up = self._looked_up(commands if known is None else read)
+            return self._answered(commands, {**(known or {}), **self._latest, **looked_up}, storing)
 
     def read_ahead(self, batch: Sequence[Incoming]) -> Ahead:
-        """Read commands and what they will surely need, beside `process` of the batch before: changes nothing."""
+        """Read commands and look up what they will surely need, beside `process` of the batch before: changes nothing."""
         with no_collector():
             commands, deciders = self._read(batch), self._folder.deciders
             readable = (found for _, found in commands if isinstance(found, Readable))
-            return Ahead(commands, self._cache.fetch(s for found in readable for s in surely_read(found, deciders)))
+            states = self._cache.fetch(s for found in readable for s in surely_read(found, deciders))
+            return Ahead(commands, states, self._looked_up(commands))
 
     def _read(self, batch: Sequence[Incoming]) -> list[tuple[Incoming, Readable | Unreadable]]:
         return [(incoming, self._reader.read(incoming)) for incoming in batch]
 
+    def _looked_up(self, batch: Sequence[tuple[Incoming, Readable | Unreadable]]) -> Known:
+        receipts = self._recorder.receipts([key for _, found in batch if (key := _key(found)) is not None])
+        return {key: (Given.of(receipt), digest) for key, (receipt, digest) in receipts.items()}
+
     def _answered(
-        self, batch: Sequence[tuple[Incoming, Readable | Unreadable]], storing: Callable[[], object]
+        self, batch: Sequence[tuple[Incoming, Readable | Unreadable]], known: Known, storing: Callable[[], object]
     ) -> Answered:
         dead = [DeadLetter(incoming, found.refusal) for incoming, found in batch if isinstance(found, Unreadable)]
         keyed = [(key, found) for _, found in batch if (key := _key(found)) is not None]
-        known = self._recorder.receipts([key for key, _ in keyed])
         fresh: dict[Key, Readable | Unreadable] = {}
         for key, found in keyed:
             if key not in known:
@@ -120,6 +141,7 @@ class Intake:
         except Exception:
             self._cache.forget()
             raise
+        self._latest = {key: (first[key], found.digest) for key, found in fresh.items()}
         return self._told(keyed, known, first, fresh, dead, events)
 
     def _store(
@@ -216,7 +238,7 @@ class Intake:
     @staticmethod
     def _told(
         keyed: list[tuple[Key, Readable | Unreadable]],
-        known: dict[Key, tuple[Receipt, bytes]],
+        known: Known,
         first: dict[Key, Given],
         fresh: dict[Key, Readable | Unreadable],
         dead: list[DeadLetter],
@@ -227,8 +249,7 @@ class Intake:
         answered: set[Key] = set()
         for key, found in keyed:
             if key in known:
-                receipt, digest = known[key]
-                given = _again(Given.of(receipt), digest, found)
+                given = _again(*known[key], found)
             elif key in answered:
                 given = _again(first[key], fresh[key].digest, found)
             else:

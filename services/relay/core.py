@@ -15,7 +15,8 @@ from services.bus import ATOMIC_FROM, Bus
 from services.eventlog.reading import notifications_after
 from services.store import Store
 
-BATCH = 500
+BATCH = 1000
+"""As many as NATS takes in an atomic batch."""
 EXPECTED = "Nats-Expected-Last-Sequence"
 WRONG_LAST_SEQUENCE = 10071
 log = structlog.get_logger("sauro.relay")

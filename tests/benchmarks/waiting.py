@@ -4,9 +4,9 @@ import time
 from collections.abc import Sequence
 
 from services.bus import Bus
-from services.collecting import collect_seldom
 from services.intake.core import Intake
 from services.intake.service import IntakeService
+from services.interpreter import set_for_batches
 from services.spine import command_puller
 from services.together import batches
 from tests.benchmarks.commands import Message
@@ -44,7 +44,7 @@ class Worked:
     def __init__(self, intake: Intake, bus: Bus) -> None:
         self._intake, self._bus = intake, bus
         self.service: IntakeService | None = None
-        collect_seldom()  # as the services do when they start
+        set_for_batches()  # as the services do when they start
 
     async def seconds(self, last: int) -> float:
         """How long until everything up to a sequence is committed, its receipts published, and acknowledged."""

@@ -738,6 +738,27 @@ async def test_a_crash_between_commit_and_acknowledgement(store: Store, bus: Bus
     assert store.recorder.head().receipt == head.receipt + len(documents) - len(committed)
 
 
+@pytest.mark.parametrize("lost", [False, True], ids=["", "the commit's answer is lost"])
+def test_what_is_sent_again_while_its_batch_is_stored_gets_the_same_receipt(store: Store, *, lost: bool) -> None:
+    """R-356: receipts looked up ahead hold nothing of the batch that was stored meanwhile, nor of a try that seemed to fail."""
+    desk = Desk.founded(store)
+    sent = as_sent([desk.sender.document(AssignTask(content=task()), stream(f"T-{number}")) for number in (1, 2)])
+    first, second = (Incoming(*message, sequence) for sequence, message in enumerate(sent, 1))
+    severed = with_recorder(store, Severed)
+    assert isinstance(severed.recorder, Severed)
+    intake, found = intake_for(severed, desk.clock), []
+    answered = intake.process([first], lambda: found.append(intake.read_ahead([first, second, second])))
+    if lost:
+        severed.recorder.cuts, severed.recorder.sever = ["after"], lambda: 1
+        with pytest.raises(psycopg.OperationalError):
+            intake.process([], ahead=found[0])
+    again, fresh, twice = intake.process([], ahead=found[0]).receipts
+    assert again == answered.receipts[0]._replace(duplicate=True)
+    assert twice == fresh._replace(duplicate=True)
+    assert fresh.duplicate is lost
+    assert fresh.receipt == again.receipt + 1 == store.recorder.head().receipt
+
+
 class Severed(LogRecorder):
     """Loses its connections while events are being written, and once more right after a commit."""
 
