@@ -145,9 +145,8 @@ class Projector:
         handled = self._handlers.split(events)
         moves = {tracked_name(model): (self._positions[model.name], last) for model in behind}
         with self._store.recorder.transaction() as cursor:
-            with cursor.connection.pipeline():
-                self._begin(cursor)
-                move_positions(cursor, moves)
+            self._begin(cursor)
+            move_positions(cursor, moves)  # first of all: who is not the only one writes nothing
             if cursor.rowcount != len(moves):
                 raise IntegrityError("another projector has applied these events")
             self._look_at_tables(table_ids(cursor, SCHEMA, self._models))
