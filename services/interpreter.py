@@ -12,7 +12,7 @@ def set_for_batches() -> None:
     """Threads take turns often, and the cycle collector comes seldom.
 
     A thread that stores a batch computes for some microseconds between waits for PostgreSQL, while another reads the next batch.
-    With Python's five milliseconds a turn PostgreSQL waited for it, a tenth of intake's time.
+    With Python's five milliseconds a turn PostgreSQL waited for it, a twelfth of intake's time.
     """
     sys.setswitchinterval(TURN)
     collect_seldom()

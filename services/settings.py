@@ -36,7 +36,7 @@ class Settings(BaseSettings):
         1, description="copies of each JetStream stream; 3 in production"
     )
     batch: Annotated[int, Field(ge=1, le=2000)] = Field(BATCH, description="most commands in one intake transaction")
-    states: Annotated[int, Field(ge=1000)] = Field(
+    states: Annotated[int, Field(ge=5000)] = Field(
         KEPT, description="states of subjects intake keeps in memory, of 2 to 4 kB each"
     )
     partition: Annotated[Partition, NoDecode, BeforeValidator(Partition.parse)] = Field(

@@ -30,7 +30,7 @@ def states_after(cursor: Cursor[Any], position: int, limit: int, stop: int | Non
 
 
 def notifications_after(cursor: Cursor[Any], position: int, limit: int) -> list[Notification]:
-    """At most `limit` events after a position as the library gives them, which has PostgreSQL write each byte as two digits."""
+    """At most `limit` events after a position. The library's own has PostgreSQL write each byte of them as two digits."""
     with _tuples(cursor) as rows:
         rows.execute(
             "SELECT notification_id, originator_id, originator_version, topic, state FROM log.events"

@@ -1,8 +1,8 @@
 """The log's recorder: the eventsourcing library's PostgreSQL recorder with an append of our own.
 
 The library locks the table in EXCLUSIVE mode, which needs more rights than SELECT and INSERT, and its sequence leaves gaps
-after a conflict. Ours takes an advisory transaction lock, reads the last position and instant, checks the versions of all
-streams a batch has read, and writes gapless positions by COPY. Reading is the library's.
+after a conflict. Ours takes an advisory transaction lock, reads the last position and instant, checks the versions of the
+streams a batch has read where others have appended, and writes gapless positions by COPY. Reading is the library's.
 """
 
 from collections import defaultdict

@@ -19,7 +19,7 @@ async def begin(runtime: Runtime) -> Work:
 
     async def step() -> int:
         did = await service.step(wait=1.0)
-        await service.gather(gathering(service.waiting, service.full))
+        await service.gather(gathering(service.waiting, service.usual))
         return did
 
     async def idle() -> None:

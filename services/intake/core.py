@@ -141,7 +141,8 @@ class Intake:
         except Exception:
             self._cache.forget()
             raise
-        self._latest = {key: (first[key], found.digest) for key, found in fresh.items()}
+        answers = {key: known[key] for key, _ in keyed if key in known}
+        self._latest = answers | {key: (first[key], found.digest) for key, found in fresh.items()}
         return self._told(keyed, known, first, fresh, dead, events)
 
     def _store(

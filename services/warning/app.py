@@ -31,7 +31,7 @@ from services.warning.pace import URGENT
 NAME = "warning"
 LOOK = 2.0
 BATCH = 1024
-AHEAD = 4096
+AHEAD = 2048
 """Events that may lie aside unacknowledged, in all instances together; the server sends no more until some are done."""
 ACKNOWLEDGED = b"+ACK"
 log = structlog.get_logger("sauro.warning")
@@ -124,22 +124,29 @@ class Heard:
         self._came.set()
 
     async def handle(self, bus: Bus, clock: Clock, warnings: Warnings) -> None:
-        """Handle what lies aside, as it comes, until cancelled."""
+        """Handle what lies aside, as it comes, until cancelled.
+
+        All of it gives way once: if each batch did, those behind would wait longer than the consumer's `ack_wait`.
+        """
         while True:
             await self._came.wait()
-            events, self._events = self._events[:BATCH], self._events[BATCH:]
-            if not self._events:
-                self._came.clear()
-            await _handle(bus, clock, warnings, events)
+            try:
+                await URGENT.wait(bus, clock, len(self._events))
+            except Exception as error:  # nobody gives way then
+                warnings.trouble = f"{type(error).__name__}: {error}"
+                log.exception("could not see who goes first")
+            events, self._events = self._events, []
+            self._came.clear()
+            for start in range(0, len(events), BATCH):
+                await _handle(bus, warnings, events[start : start + BATCH])
 
 
-async def _handle(bus: Bus, clock: Clock, warnings: Warnings, events: Sequence[Msg]) -> None:
+async def _handle(bus: Bus, warnings: Warnings, events: Sequence[Msg]) -> None:
     """Handle and acknowledge; a batch that fails is handled event by event, so that one bad event holds up no other.
 
     What is not acknowledged comes again after the consumer's `ack_wait`; the trouble stands in the log and in the heartbeat.
     """
     try:
-        await URGENT.wait(bus, clock, len(events))
         await warnings.handle([event.data for event in events], "urgent")
         await bus.wire.publish((event.reply, ACKNOWLEDGED, None) for event in events)
     except Exception as error:
@@ -148,7 +155,7 @@ async def _handle(bus: Bus, clock: Clock, warnings: Warnings, events: Sequence[M
             log.exception("events wait to be heard again", events=len(events), first=events[0].data[:300])
             return
         for event in events:
-            await _handle(bus, clock, warnings, [event])
+            await _handle(bus, warnings, [event])
 
 
 def subscribe(broker: NatsBroker, names: Names, heard: Heard) -> Subscriber:

@@ -40,7 +40,7 @@ async def intake_is_late(bus: Bus, clock: Clock, oldest: timedelta) -> bool:
 async def limits_wait(bus: Bus, clock: Clock, oldest: timedelta) -> bool:
     """Whether many events wait for the urgent part or are with it unanswered, at whatever age.
 
-    A few that nobody can read, and that come again for ever, hold nobody up.
+    A few that nobody can read, and that come again for ever, hold nobody up; hundreds hold the rest to a batch every few seconds.
     """
     try:
         urgent = await bus.js.consumer_info(bus.names.stream("EVENTS"), bus.names.stream("warning"))

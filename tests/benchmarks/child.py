@@ -10,7 +10,7 @@ from pathlib import Path
 
 from services.cli.logs import configure_logging
 from services.clock import SystemClock
-from services.collecting import collect_seldom
+from services.interpreter import set_for_batches
 from services.projector.core import Projector
 from services.projector.rebuild import rebuild
 from services.store import Store
@@ -22,7 +22,7 @@ def main(work: str, dsn: str, profile: str) -> None:
     """Do the work and say how long it took."""
     configure_logging("ERROR")
     store = Store.open(dsn, application=f"bench-{work}")
-    collect_seldom()  # as the services do when they start
+    set_for_batches()  # as the services do when they start
     stages = profiling.PROJECTOR if work == "project" else profiling.REBUILD
     with watching(stages, on=profile == "profile") as watch:
         found = _rebuild(store) if work == "rebuild" else _project(store)

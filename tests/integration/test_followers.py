@@ -345,6 +345,42 @@ def test_an_event_that_cannot_be_applied_is_quarantined(store: Store, apply: Cal
     assert all(one.equal for one in rebuild(mended))
 
 
+def leaving(row: PercentRow | None, event: Recorded[ProgressReported]) -> PercentRow | None:
+    return None if event.data.percent == 66 else percent(row, event)
+
+
+def test_rows_that_go_and_come_back_are_written_once(store: Store) -> None:
+    """R-352: new ones, those whose row has gone, and those whose row stands, by COPY in one batch; each way it may come about."""
+    desk = Desk.founded(store)
+    own = with_model(store, percents(leaving))
+    projector = project(own, desk.clock)
+    codes = [f"T-{number:03}" for number in range(COPY_FROM * 3)]
+    desk.assign(*codes)
+    going, staying, coming = (codes[number::3] for number in range(3))
+
+    def report(percent: int, *those: str) -> None:
+        desk.accept(
+            *(desk.sender.document(ReportProgress(percent=percent), stream(code), "PBCXB-TP") for code in those)
+        )
+
+    def projected() -> dict[str, int]:
+        while projector.step():
+            pass
+        return {row["code"]: row["percent"] for row in rows(store, "SELECT code, percent FROM read.percents")}
+
+    report(10, *going, *staying)
+    assert set(projected()) == {*going, *staying}
+    report(66, *going)
+    assert set(projected()) == set(staying)
+    report(20, *going, *coming)
+    report(66, *staying)
+    report(20, *staying)
+    report(30, *coming[:5])
+    assert projected() == dict.fromkeys(codes, 20) | dict.fromkeys(coming[:5], 30)
+    assert stuck(projector)["percents"] == store.recorder.head().position
+    assert all(one.equal for one in rebuild(own))
+
+
 @dataclass(frozen=True, slots=True)
 class NotedRow(PercentRow):
     note: str | None

@@ -5,16 +5,21 @@ from dataclasses import replace
 from datetime import timedelta
 
 import orjson
+import pytest
 from nats.js.api import AckPolicy, ConsumerConfig
 
 from services.app import Host
 from services.bus import Bus
-from services.clock import SystemClock
+from services.clock import Clock, SystemClock
 from services.engines import EmbeddedEngines
+from services.hosting import end
 from services.intake.partitions import durable, filters, first_unanswered
 from services.partition import Partition
 from services.settings import Settings
-from services.warning.pace import LATER, MANY, intake_is_late, limits_wait
+from services.store import Store
+from services.warning import app
+from services.warning.core import Warnings
+from services.warning.pace import LATER, MANY, URGENT, intake_is_late, limits_wait
 from tests.integration.support import PASSED, commands, until
 
 EVENTS = 60
@@ -71,6 +76,36 @@ async def test_nothing_else_follows_while_limits_wait_to_be_warned_of(bus: Bus) 
     assert await limits_wait(bus, clock, LATER.oldest)
     await event.ack_sync()
     await asyncio.wait_for(follows, 10)
+
+
+async def test_all_that_lies_aside_gives_way_once(store: Store, bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever gives way longer than `ack_wait` would come again, and be answered again."""
+    looks: list[timedelta] = []
+
+    async def look(_bus: Bus, _clock: Clock, oldest: timedelta) -> bool:
+        looks.append(oldest)
+        return False
+
+    monkeypatch.setattr(app, "URGENT", replace(URGENT, first=(look,)))
+    events, name, number = bus.names.stream("EVENTS"), bus.names.stream("warning"), app.BATCH + 1
+    await bus.js.add_consumer(
+        events, ConsumerConfig(durable_name=name, ack_policy=AckPolicy.EXPLICIT, max_ack_pending=app.AHEAD)
+    )
+    passed = bus.names.event("P", "assignment", "DeadlinePassed"), orjson.dumps(PASSED), None
+    await bus.publish_batch([passed] * number)
+    urgent, heard = await bus.js.pull_subscribe_bind(name, events), app.Heard()
+    for _ in range(number):
+        for event in await urgent.fetch(1, timeout=5):
+            heard.add(event)
+    handling = asyncio.create_task(heard.handle(bus, SystemClock(), Warnings(store.codec, bus)))
+
+    async def acknowledged() -> bool:
+        info = await bus.js.consumer_info(events, name)
+        return not info.num_ack_pending
+
+    await until(acknowledged)
+    assert len(looks) == 1
+    await end((handling,))
 
 
 async def test_only_instances_at_work_are_late(bus: Bus) -> None:

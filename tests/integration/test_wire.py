@@ -11,6 +11,7 @@ from nats.errors import (
     BadHeaderError,
     BadSubjectError,
     ConnectionClosedError,
+    ConnectionDrainingError,
     ConnectionReconnectingError,
     MaxPayloadError,
     ProtocolError,
@@ -176,6 +177,7 @@ async def test_many_messages_in_one_write_come_in_order_each_whole(bus: Bus) -> 
         ("a", b"", {"X\n": "1"}, BadHeaderError),
         ("a", b"x" * (1024 * 1024 + 1), None, MaxPayloadError),
     ],
+    ids=["space", "command", "empty", "value", "name", "payload"],
 )
 async def test_what_cannot_be_sent_is_refused_and_nothing_with_it(
     bus: Bus, subject: str, payload: bytes, headers: dict[str, str] | None, error: type[Exception]
@@ -193,6 +195,10 @@ async def test_nothing_is_kept_for_later(bus: Bus, monkeypatch: pytest.MonkeyPat
     with monkeypatch.context() as patch:
         patch.setattr(bus.client, "_status", Client.RECONNECTING)
         with pytest.raises(ConnectionReconnectingError):
+            await bus.wire.publish([(bus.names.subject("x"), b"", None)])
+    with monkeypatch.context() as patch:
+        patch.setattr(bus.client, "_status", Client.DRAINING_PUBS)
+        with pytest.raises(ConnectionDrainingError):
             await bus.wire.publish([(bus.names.subject("x"), b"", None)])
     await bus.close()
     with pytest.raises(ConnectionClosedError):
