@@ -15,11 +15,12 @@ async def begin(runtime: Runtime) -> Work:
     """Intake at work on its share of stream COMMANDS."""
     puller = await puller_for(runtime.bus, runtime.settings.partition)
     intake = intake_for(runtime.store, runtime.clock, states=runtime.settings.states)
-    service = IntakeService(intake, runtime.bus, puller, runtime.settings.batch)
+    full = runtime.settings.batch
+    service = IntakeService(intake, runtime.bus, puller, full)
 
     async def step() -> int:
         did = await service.step(wait=1.0)
-        await service.gather(gathering(service.waiting, service.usual))
+        await service.gather(gathering(service.waiting, full))
         return did
 
     async def idle() -> None:

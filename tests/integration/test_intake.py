@@ -693,7 +693,7 @@ async def test_a_message_that_holds_more_than_a_batch_is_acknowledged_with_its_l
     desk = Desk.founded(store)
     codes = [f"T-{number}" for number in range(5)]
     documents = [desk.sender.document(AssignTask(content=task()), stream(code)) for code in codes]
-    async with service(store, bus, desk, batch=4) as (intake, puller):
+    async with service(store, bus, desk, batch=2) as (intake, puller):
         await publish(bus, *as_sent(documents[:1]), (SOURCE, PROG, orjson.dumps(documents[1:])))
         await arrived(puller, len(documents))
         assert await intake.step(10) == 2
