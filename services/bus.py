@@ -19,7 +19,7 @@ from nats.js.api import DiscardPolicy, PubAck, RetentionPolicy, StorageType, Str
 from nats.js.errors import APIError, NotFoundError
 
 from services.partition import SLOTS
-from services.wire import Wire
+from services.wire import Outbound, Wire
 
 log = structlog.get_logger("sauro.bus")
 DAY = 24 * 3600.0
@@ -29,7 +29,7 @@ ATOMIC_FROM, ATOMIC_MOST = 12, 500
 KNOWN_IN_BATCH = 10201
 HEADERS = 4096
 """Room left for a message's headers, in bytes."""
-Message = tuple[str, bytes, dict[str, str] | None]
+Message = Outbound
 """subject, payload, headers."""
 
 

@@ -122,9 +122,8 @@ class Wire(Parser):
                 at = begin
                 continue
             try:
-                kind, subject, sid, *reply, length = text[at:end].split(
-                    b" "
-                )  # a subject may hold any other white space
+                # Cut at spaces alone: a subject may hold any other white space.
+                kind, subject, sid, *reply, length = text[at:end].split(b" ")
                 number, stop = int(sid), begin + int(length)
                 header = begin + int(reply.pop()) if kind == b"HMSG" else begin
             except (ValueError, IndexError):

@@ -2,7 +2,8 @@
 
 The library locks the table in EXCLUSIVE mode, which needs more rights than SELECT and INSERT, and its sequence leaves gaps
 after a conflict. Ours takes an advisory transaction lock, reads the last position and instant, checks the versions of the
-streams a batch has read where others have appended, and writes gapless positions by COPY. Reading is the library's.
+streams a batch has read where others have appended, and writes gapless positions by COPY. Reading is the library's; who reads
+much does it in binary (`services.eventlog.reading`).
 """
 
 from collections import defaultdict
