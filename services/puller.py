@@ -126,9 +126,9 @@ class Puller:
 
     def _receive(self, subject: str, reply: str, payload: bytes, headers: bytes) -> None:
         if not reply and (status := _STATUS.match(headers)):  # a command comes with a reply, whatever its headers say
-            pending = _PENDING.search(headers)
-            self._outstanding = max(0, self._outstanding - int(pending[1] if pending else 0))
-            if status[1] == b"409":  # the consumer is gone or its leader moved: ask anew
+            if pending := _PENDING.search(headers):  # what this request will not bring; of others nothing is said
+                self._outstanding = max(0, self._outstanding - int(pending[1]))
+            elif status[1] == b"409":  # the consumer is gone: ask anew
                 self._outstanding = 0
         else:
             self._outstanding -= 1
@@ -147,7 +147,7 @@ class Puller:
 
     async def _ask(self) -> None:
         now = asyncio.get_running_loop().time()
-        if now - self._asked_at > EXPIRES + 1:
+        if now - self._asked_at > 2 * EXPIRES:  # no word of it came
             self._outstanding = 0
         room = self._ahead - self._outstanding - len(self._arrived)
         if room < self._ahead // 2:
