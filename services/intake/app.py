@@ -15,12 +15,11 @@ async def begin(runtime: Runtime) -> Work:
     """Intake at work on its share of stream COMMANDS."""
     puller = await puller_for(runtime.bus, runtime.settings.partition)
     intake = intake_for(runtime.store, runtime.clock, states=runtime.settings.states)
-    full = runtime.settings.batch
-    service = IntakeService(intake, runtime.bus, puller, full)
+    service = IntakeService(intake, runtime.bus, puller, runtime.settings.batch)
 
     async def step() -> int:
         did = await service.step(wait=1.0)
-        await service.gather(gathering(service.waiting, full))
+        await service.gather(gathering(service.waiting, service.usual))
         return did
 
     async def idle() -> None:

@@ -21,12 +21,14 @@ from services.hosting import FEW, end
 from services.intake.core import Ahead, Answered, DeadLetter, Intake, TooMuchContention
 from services.intake.given import Given
 from services.intake.reading import Incoming
-from services.puller import ACK_WAIT, Puller, Taken
+from services.puller import ACK_WAIT, AHEAD, Puller, Taken
 from services.settings import BATCH
 from services.together import batches
 
 log = structlog.get_logger("sauro.intake")
 T = TypeVar("T")
+MANY = AHEAD * 3 // 4
+"""So many commands wait here where more wait in COMMANDS than intake has asked for."""
 PASSING = (
     *TRANSIENT,
     OperationalError,
@@ -49,6 +51,8 @@ class IntakeService:
 
     def __init__(self, intake: Intake, bus: Bus, puller: Puller, batch: int = BATCH) -> None:
         self._intake, self._bus, self._puller, self._batch = intake, bus, puller, batch
+        self.usual = max(batch // 2, 1)
+        """What is taken while few wait: a command waits for the batch at work and the one read ahead of it."""
         self.sequence = 0
         self.outcomes: dict[str, int] = {}
         self._ahead: tuple[list[Taken], asyncio.Task[Ahead]] | None = None
@@ -59,11 +63,12 @@ class IntakeService:
         storing = asyncio.Event()
         ahead: asyncio.Task[None] | None = None
         try:
+            most = self._most
             taken, read = await self._begun()
-            more = await self._puller.take_arrived(self._batch - len(taken))
+            more = await self._puller.take_arrived(most - len(taken))
             if not (taken or more):
                 await self._told()  # before the consumer may begin anew
-                more = await self._puller.take(self._batch, wait)
+                more = await self._puller.take(most, wait)
             if not (taken or more):
                 return 0
             unread = more if read else taken + more
@@ -94,9 +99,14 @@ class IntakeService:
     def _read_already(self) -> int:
         return len(self._ahead[0]) if self._ahead is not None else 0
 
+    @property
+    def _most(self) -> int:
+        """How many to take at once: who is behind takes whole batches, of which each command costs less."""
+        return self._batch if self.waiting >= MANY else self.usual
+
     async def gather(self, longest: float) -> None:
-        """Let commands arrive until a whole batch waits here, or for so many seconds."""
-        await self._puller.gather(self._batch - self._read_already, longest)
+        """Let commands arrive until enough wait here, or for so many seconds."""
+        await self._puller.gather(self.usual - self._read_already, longest)
 
     async def stop(self) -> None:
         """Take no more, and tell what is answered, if that can be done soon; otherwise it is told when it comes again."""
@@ -127,7 +137,7 @@ class IntakeService:
     async def _read_ahead(self, storing: asyncio.Event) -> None:
         """Read what has come while PostgreSQL stores this batch: earlier it would take time from its decisions."""
         await storing.wait()
-        if taken := await self._puller.take_arrived(self._batch, min(FEW, self._batch)):
+        if taken := await self._puller.take_arrived(self._most, min(FEW, self.usual)):
             incoming = [_incoming(item) for item in taken]
             self._ahead = taken, asyncio.create_task(asyncio.to_thread(self._intake.read_ahead, incoming))
 

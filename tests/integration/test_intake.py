@@ -33,7 +33,7 @@ from services.eventlog.recorder import FAR, LogRecorder
 from services.intake.core import MAX_TRIES, Answered, TooMuchContention
 from services.intake.deciding import event_id
 from services.intake.reading import MAX_COMMAND_BYTES, Incoming
-from services.intake.service import IntakeService
+from services.intake.service import MANY, IntakeService
 from services.intake.states import SNAPSHOT_EVERY, Folder, Loaded
 from services.puller import Puller
 from services.settings import BATCH
@@ -687,13 +687,25 @@ async def test_commands_that_share_a_message_are_answered_one_by_one(store: Stor
     assert found == [("COMMANDS:1/2", documents[2]), ("COMMANDS:1/4", "nonsense"), ("COMMANDS:2", [])]
 
 
+async def test_who_is_behind_takes_whole_batches(store: Store, bus: Bus) -> None:
+    """Where more commands wait than were asked for; where fewer do, half a batch answers them sooner."""
+    desk = Desk.founded(store)
+    document = desk.sender.document(AssignTask(content=task()), stream("T-1"))
+    async with service(store, bus, desk) as (intake, puller):
+        await publish(bus, *as_sent([document]), *as_sent([document | {"id": f"again-{n}"} for n in range(MANY)]))
+        await arrived(puller, 1 + MANY)
+        taken = [await intake.step(10) for _ in range(2)]
+        assert taken == [BATCH, BATCH // 2]
+        await intake.stop()
+
+
 async def test_a_message_that_holds_more_than_a_batch_is_acknowledged_with_its_last_command(
     store: Store, bus: Bus
 ) -> None:
     desk = Desk.founded(store)
     codes = [f"T-{number}" for number in range(5)]
     documents = [desk.sender.document(AssignTask(content=task()), stream(code)) for code in codes]
-    async with service(store, bus, desk, batch=2) as (intake, puller):
+    async with service(store, bus, desk, batch=4) as (intake, puller):
         await publish(bus, *as_sent(documents[:1]), (SOURCE, PROG, orjson.dumps(documents[1:])))
         await arrived(puller, len(documents))
         assert await intake.step(10) == 2

@@ -155,7 +155,7 @@ async def test_what_was_read_ahead_of_a_batch_that_failed_does_not_overtake_it(s
     """R-357: with a backlog the next batch is read while one is stored; its failure must not let the next one pass."""
     desk = Desk.founded(store)
     documents = [desk.sender.document(AssignTask(content=task()), stream(f"T-{number}")) for number in range(12)]
-    async with intake_of(store, bus, desk, batch=2) as intake:
+    async with intake_of(store, bus, desk, batch=4) as intake:
         await bus.publish_all([(bus.names.command(SOURCE, PROG), orjson.dumps(d), None) for d in documents])
         assert await intake.step(10) == 2
         with psycopg.connect(store.dsn, autocommit=True) as administrator:
@@ -184,7 +184,7 @@ async def test_what_could_not_be_read_ahead_is_read_in_its_turn(
         return fetch(cache, streams)
 
     monkeypatch.setattr(StateCache, "fetch", every_other_fails)
-    async with intake_of(store, bus, desk, batch=2) as intake:
+    async with intake_of(store, bus, desk, batch=4) as intake:
         await bus.publish_all([(bus.names.command(SOURCE, PROG), orjson.dumps(d), None) for d in documents])
         while intake.sequence < len(documents):
             assert await intake.step(10) <= 2
@@ -208,7 +208,7 @@ async def test_a_batch_that_could_not_be_told_comes_again(
         await publish(service, answered)
 
     monkeypatch.setattr(IntakeService, "_publish", once_not)
-    async with intake_of(store, bus, desk, batch=2) as intake:
+    async with intake_of(store, bus, desk, batch=4) as intake:
         await bus.publish_all([(bus.names.command(SOURCE, PROG), orjson.dumps(d), None) for d in documents])
         assert await intake.step(10) == 2  # answered; its receipts follow
         with pytest.raises(RuntimeError, match="cannot be told"):
@@ -233,7 +233,7 @@ async def test_intake_ends_though_its_receipts_cannot_be_told(
     async def never(*_: object) -> None:
         await asyncio.Event().wait()
 
-    async with intake_of(store, bus, desk, batch=2) as intake:
+    async with intake_of(store, bus, desk, batch=4) as intake:
         await bus.publish_all([(bus.names.command(SOURCE, PROG), orjson.dumps(d), None) for d in documents])
         with monkeypatch.context() as patched:
             patched.setattr(IntakeService, "_publish", never)
