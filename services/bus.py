@@ -6,6 +6,7 @@ sender's receipt comes from the log, never from the broker.
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -15,15 +16,22 @@ import structlog
 from nats.aio.client import Client
 from nats.errors import ConnectionReconnectingError
 from nats.js import JetStreamContext
-from nats.js.api import DiscardPolicy, PubAck, RetentionPolicy, StorageType, StreamConfig, SubjectTransform
+from nats.js.api import (
+    ConsumerInfo,
+    DiscardPolicy,
+    PubAck,
+    RetentionPolicy,
+    StorageType,
+    StreamConfig,
+    SubjectTransform,
+)
 from nats.js.errors import APIError, NotFoundError
 
 from services.partition import SLOTS
-from services.wire import Outbound, Wire
+from services.wire import PATIENCE, Outbound, Wire
 
 log = structlog.get_logger("sauro.bus")
 DAY = 24 * 3600.0
-PATIENCE = 5.0
 ATOMIC_FROM, ATOMIC_MOST = 12, 500
 """Below a dozen messages pipelined publishing is faster than an atomic batch."""
 KNOWN_IN_BATCH = 10201
@@ -175,6 +183,12 @@ class Bus:
             else:
                 await self.js.update_stream(config)
 
+    async def floor(self, stream: str, durable: str) -> int:
+        """Up to which sequence of a stream a consumer has acknowledged everything; 0 where there is no such consumer."""
+        with suppress(NotFoundError):
+            return floor_of(await self.js.consumer_info(stream, durable))
+        return 0
+
     async def publish_all(self, messages: Sequence[Message]) -> list[int]:
         """Publish in order, pipelined; returns the stream sequences.
 
@@ -236,6 +250,11 @@ class Bus:
         """Flush and close."""
         if not self.client.is_closed:
             await self.client.drain()
+
+
+def floor_of(consumer: ConsumerInfo) -> int:
+    """Up to which sequence of its stream a consumer has acknowledged everything."""
+    return (consumer.ack_floor.stream_seq if consumer.ack_floor else 0) or 0
 
 
 async def on_error(error: Exception) -> None:

@@ -26,9 +26,7 @@ AHEAD = 2048
 """Messages asked for ahead, until as many parts wait here. A message may bring many parts; its bytes are bounded."""
 MOST_BYTES = 16 * 1024 * 1024
 """What a request may bring, however many messages it asks for."""
-
-
-_ACKNOWLEDGED, _IN_PROGRESS = b"+ACK", b"+WPI"
+ACKNOWLEDGED, _IN_PROGRESS = b"+ACK", b"+WPI"
 _STATUS = re.compile(rb"NATS/1\.0 (\d+)")
 _PENDING = re.compile(rb"\r\nNats-Pending-Messages: (\d+)")
 
@@ -89,7 +87,7 @@ class Puller:
         self._outstanding = self._delivered = 0
         self._gap = False
         js, holder = self._bus.js, f"{self._durable}-floor"
-        start = 1 + max([await self._floor(self._durable), await self._floor(holder)])
+        start = 1 + max([await self._bus.floor(self._stream, name) for name in (self._durable, holder)])
         await self._delete(holder)
         await js.add_consumer(self._stream, self._config(holder, start))
         await self._delete(self._durable)
@@ -99,12 +97,6 @@ class Puller:
         self._subscription = await self._bus.wire.subscribe(self._inbox, self._receive)
         self._reconnects = self._bus.client.stats["reconnects"]
         await self._ask()
-
-    async def _floor(self, durable: str) -> int:
-        with suppress(NotFoundError):
-            info = await self._bus.js.consumer_info(self._stream, durable)
-            return (info.ack_floor.stream_seq if info.ack_floor else 0) or 0
-        return 0
 
     async def _delete(self, durable: str) -> None:
         with suppress(NotFoundError):
@@ -208,7 +200,7 @@ class Puller:
     async def acknowledge(self, taken: Sequence[Taken]) -> None:
         """Say that a batch and all before it is done: one acknowledgement. A message of which parts are left waits for them."""
         if (done := next((item.reply for item in reversed(taken) if item.last), None)) is not None:
-            await self._bus.client.publish(done, _ACKNOWLEDGED)
+            await self._bus.client.publish(done, ACKNOWLEDGED)
 
     async def in_progress(self, taken: Sequence[Taken]) -> None:
         """Ask for more time before a batch is sent again."""

@@ -7,6 +7,7 @@ nats-py has no place to put a parser of one's own, so this one takes the place o
 written in one go: nats-py needs 11 to 13 microseconds to publish one.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable
 
 from nats.aio.client import Client
@@ -26,6 +27,8 @@ Receive = Callable[[str, str, bytes, bytes], None]
 """Takes subject, reply subject, payload and the block of headers; empty where there is none."""
 Outbound = tuple[str, bytes, dict[str, str] | None]
 """Subject, payload and headers."""
+PATIENCE = 5.0
+"""Seconds in which NATS must have read, and acknowledged, what is sent."""
 _END = b"\r\n"
 
 
@@ -73,7 +76,8 @@ class Wire(Parser):
         """Publish in order, all in one write, without waiting for an answer.
 
         Raises, with nothing sent, what nats-py raises for a subject, a header or a payload that cannot be; and, since a part of
-        what belongs together is no use, ConnectionReconnectingError while NATS is away.
+        what belongs together is no use, ConnectionReconnectingError while NATS is away. Raises TimeoutError, with all of it on
+        its way, when NATS reads nothing.
         """
         client = self._client
         if client.is_closed:
@@ -97,8 +101,11 @@ class Wire(Parser):
             size += len(payload)
         client.stats["out_msgs"] += count
         client.stats["out_bytes"] += size
-        await client._send_command(b"".join(written))
-        await client._flush_pending()
+        async with asyncio.timeout(PATIENCE) as limit:
+            await client._send_command(b"".join(written))
+            await client._flush_pending()
+            if limit.expired():  # nats-py swallows the cancellation while it waits for a server that reads nothing
+                raise TimeoutError
 
     async def parse(self, data: bytes = b"") -> None:
         """Take apart what a read has brought; what is not whole yet waits for the next one. Raises ProtocolError."""

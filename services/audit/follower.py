@@ -29,9 +29,9 @@ from services.eventlog.reading import LOGS
 from services.eventlog.trees import FullTile, SignedCheckpoint
 from services.store import Store
 
-BATCH = 8192
-MOST_UNSIGNED = 1 << 17
-"""So many leaves are never held back for the second to pass: a follower that catches up signs as it goes."""
+BATCH = 2048
+MOST_UNSIGNED = 1 << 15
+"""So many leaves are never held back for the second to pass: a follower that catches up signs as it goes, and holds no more."""
 log = structlog.get_logger("sauro.audit")
 
 
@@ -144,6 +144,8 @@ class Follower:
         if found:
             growing.extend([entry for _, entry in found])
             tree.last_leaf = leaf_hash(found[-1][1])
+            if tree.log not in self._folders:
+                growing.bundles.clear()  # only the folder has them
         return len(found)
 
     async def _sign(self, tree: Tree) -> int:

@@ -71,8 +71,10 @@ def rebuild(
         except (UnknownReadModel, ReadModelsApart, RebuildRunning, SwitchBlocked) as error:
             raise CommandFailed(str(error)) from None
         except KeyboardInterrupt:
+            options = (("--data", str(data)) if data else ()) + (("--switch",) if switch else ())
+            again = ("sauro projections rebuild", *(names or ()), *options, "--resume")
             raise CommandFailed(
-                "stopped; the live read models are as they were, go on with: sauro projections rebuild --resume"
+                f"stopped; the live read models are as they were, go on with: {' '.join(again)}"
             ) from None
     if as_json:
         typer.echo(json.dumps([asdict(model) for model in found], default=str))
@@ -91,7 +93,10 @@ def rebuild(
 
 @contextmanager
 def _shown() -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on standard error with events a second and the time left, as `progress(position, target)`."""
+    """A progress bar on standard error with events a second and the time left, as `progress(position, target)`.
+
+    A line for each tenth where standard error is no terminal.
+    """
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -109,11 +114,16 @@ def _shown() -> Iterator[Callable[[int, int], None]]:
             return Text(f"{task.speed:,.0f} events/s" if task.speed else "")
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
-    with Progress(*columns, transient=True, console=Console(stderr=True)) as progress:
-        bar = progress.add_task("building", total=None)
+    console = Console(stderr=True)
+    with Progress(*columns, transient=True, console=console) as progress:
+        bar, tenths = progress.add_task("building", total=None), -1
 
         def show(position: int, target: int) -> None:
+            nonlocal tenths
             step = "building" if position < target else "comparing"
             progress.update(bar, completed=position, total=target, description=step)
+            if not console.is_terminal and (now := 10 * position // max(target, 1)) > tenths:
+                tenths = now
+                typer.echo(f"{step}: {position:,} of {target:,} events", err=True)
 
         yield show

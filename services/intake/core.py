@@ -174,7 +174,9 @@ class Intake:
             self._cache.follow(head.position + len(append.events), others)
             self._cache.change(overlay.changed)
             return dict(zip(fresh, self._given(append, head), strict=True)), len(append.events)
-        raise TooMuchContention(f"{MAX_TRIES} tries")
+        raise TooMuchContention(
+            f"in {MAX_TRIES} tries others appended to what {len(fresh)} commands rest on; they are taken again"
+        )
 
     def _decide(self, fresh: dict[Key, Readable | Unreadable], overlay: Overlay) -> list[Decided]:
         deciders = self._folder.deciders

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPolicy
 from nats.js.errors import NotFoundError
 
-from services.bus import Bus, Names
+from services.bus import Bus, Names, floor_of
 from services.partition import SLOTS, Partition
 from services.puller import Puller
 from services.together import events_in
@@ -135,8 +135,7 @@ async def _consumers(bus: Bus) -> list[Covering]:
 def _covering(names: Names, info: ConsumerInfo) -> Covering:
     subjects: Sequence[str] = info.config.filter_subjects or [s for s in (info.config.filter_subject,) if s]
     slots = frozenset(slot for slot in range(SLOTS) if not subjects or names.slot(slot) in subjects)
-    floor = (info.ack_floor.stream_seq if info.ack_floor else 0) or 0
-    return Covering(info.name, slots, floor, bool(info.num_pending or info.num_ack_pending))
+    return Covering(info.name, slots, floor_of(info), bool(info.num_pending or info.num_ack_pending))
 
 
 async def _delete(bus: Bus, consumer: str) -> None:

@@ -5,7 +5,6 @@ A model that cannot apply an event stops before it: the event is quarantined wit
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -58,14 +57,6 @@ class CannotStore(Exception):
 def tracked_name(model: ReadModel) -> str:
     """Under which name a model's position is kept: with its shape, so that another shape begins anew."""
     return f"{model.name}@{model.fingerprint}"
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far one model is."""
-
-    model: str
-    position: int
 
 
 class Projector:
@@ -148,7 +139,9 @@ class Projector:
             self._begin(cursor)
             move_positions(cursor, moves)  # first of all: who is not the only one writes nothing
             if cursor.rowcount != len(moves):
-                raise IntegrityError("another projector has applied these events")
+                raise IntegrityError(
+                    f"another projector has applied events up to {last}; one is enough, and this one prepares anew"
+                )
             self._look_at_tables(table_ids(cursor, SCHEMA, self._models))
             folds = [self._fold(cursor, model, handled) for model in behind]
             large = any(fold.large for fold in folds)  # COPY has no place in a pipeline
@@ -216,10 +209,6 @@ class Projector:
         log.error("event quarantined", model=model.name, position=event.position, stream=event.stream, error=error)
         with self._store.recorder.transaction() as cursor:
             quarantine(cursor, model.name, event.position, event.stream, error, self._clock.now())
-
-    def progress(self) -> tuple[Progress, ...]:
-        """Where each model stands."""
-        return tuple(Progress(name, position) for name, position in self._positions.items())
 
     @property
     def position(self) -> int:

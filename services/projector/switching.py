@@ -37,7 +37,7 @@ def switch_to(store: Store, builder: Builder, connection: Connection[Any]) -> No
             if _older_readers_left(connection) and _switched(store, builder):
                 return
     raise SwitchBlocked(
-        f"readers held the read models in all of {ATTEMPTS} attempts; end long transactions, then go on with --resume"
+        f"readers held the read models in all of {ATTEMPTS} attempts; end long transactions, then go on with --switch --resume"
     )
 
 

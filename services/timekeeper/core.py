@@ -78,7 +78,6 @@ class Timekeeper:
         self._looked = BEGINNING
         self.pause = 0.0
         """Seconds to let pass before the next look; 0 when nothing is due."""
-        self.overdue_seconds = 0.0
         self.sequence = 0
 
     async def step(self) -> int:
@@ -90,7 +89,6 @@ class Timekeeper:
             page = await asyncio.to_thread(self._due, now, after)
             if after is None:
                 self.pause = len(page) * A_ROW
-                self.overdue_seconds = (now - page[0].at).total_seconds() if page else 0.0
             due, end = self._in_order(page, end, now)
             commands = await asyncio.to_thread(self._commands, due, now)
             if commands:

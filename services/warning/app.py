@@ -10,7 +10,6 @@ unavailable, until `ack_wait` brings it again, and spins without pause on a conn
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Protocol
 
 import structlog
@@ -22,8 +21,9 @@ from nats.js.api import AckPolicy as ConsumerAckPolicy
 from nats.js.api import ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
-from services.bus import Bus, Names
+from services.bus import Bus, Names, floor_of
 from services.clock import Clock
+from services.puller import ACKNOWLEDGED
 from services.warning.core import Warnings
 from services.warning.later import NAME as LATER
 from services.warning.pace import URGENT
@@ -33,7 +33,6 @@ LOOK = 2.0
 BATCH = 1024
 AHEAD = 2048
 """Events that may lie aside unacknowledged, in all instances together; the server sends no more until some are done."""
-ACKNOWLEDGED = b"+ACK"
 log = structlog.get_logger("sauro.warning")
 
 
@@ -48,7 +47,7 @@ async def _ensure_later(bus: Bus) -> None:
     try:
         await bus.js.consumer_info(stream, durable)
     except NotFoundError:
-        start = 1 + await _floor(bus, stream, bus.names.stream(NAME))
+        start = 1 + await bus.floor(stream, bus.names.stream(NAME))
         filters = list(Warnings.filters(bus, "later"))
         await bus.js.add_consumer(
             stream,
@@ -62,13 +61,6 @@ async def _ensure_later(bus: Bus) -> None:
         )
 
 
-async def _floor(bus: Bus, stream: str, durable: str) -> int:
-    with suppress(NotFoundError):
-        info = await bus.js.consumer_info(stream, durable)
-        return (info.ack_floor.stream_seq if info.ack_floor else 0) or 0
-    return 0
-
-
 async def ensure_consumer(bus: Bus) -> None:
     """The durable consumer, with the subjects the service hears; FastStream itself would filter by one subject only.
 
@@ -79,7 +71,7 @@ async def ensure_consumer(bus: Bus) -> None:
         info = await bus.js.consumer_info(stream, durable)
         if info.config.deliver_group == durable:
             return
-        start = 1 + ((info.ack_floor.stream_seq if info.ack_floor else 0) or 0)
+        start = 1 + floor_of(info)
         await bus.js.delete_consumer(stream, durable)
     except NotFoundError:
         pass

@@ -146,8 +146,8 @@ THROUGHPUT = ("ingest", "ingest-cold", "ingest-mixed", "sustained", "rebuild", "
 LATENCY = ("receipt", "visible", "history", "scorecards department", "scorecards phase", "scorecards 304")
 
 
-def draw(rows: Mapping[str, Row]) -> dict[str, str]:
-    """The charts that the figures at hand allow, by file name."""
+def draw(rows: Mapping[str, Row], on: str) -> dict[str, str]:
+    """The charts that the figures at hand allow, by file name; `on` says where and when they were measured."""
     charts = {}
     found: list[Bar] = []
     for name in THROUGHPUT:
@@ -155,7 +155,7 @@ def draw(rows: Mapping[str, Row]) -> dict[str, str]:
             found.append(Bar(name, row["median"], ours=True, floor=FLOORS[name].reach))
             found += [Bar(what, value, ours=False) for what, value in row["beside"].items()]
     if found:
-        note = "a second, logarithmic; blue: Sauro, grey: beside it in the same run, red tick: floor"
+        note = f"a second, logarithmic; blue: Sauro, grey: beside it in the same run, red tick: floor; {on}"
         charts["throughput.svg"] = bars("Commands and events a second", note, found)
     times = [
         (name, rows[f"{name} p50"]["median"], rows[f"{name} p99"]["median"], FLOORS[f"{name} p99"].reach)
@@ -163,7 +163,7 @@ def draw(rows: Mapping[str, Row]) -> dict[str, str]:
         if f"{name} p99" in rows
     ]
     if times:
-        note = "dot: p50, end of the line: p99, red tick: floor of p99; milliseconds, logarithmic"
+        note = f"dot: p50, end of the line: p99, red tick: floor of p99; milliseconds, logarithmic; {on}"
         charts["latency.svg"] = spans("Latency from p50 to p99", note, times)
     series: dict[str, list[tuple[float, float]]] = {}
     for name, row in rows.items():
@@ -171,7 +171,7 @@ def draw(rows: Mapping[str, Row]) -> dict[str, str]:
             case ["growth", size, kind] if size != "loss":
                 series.setdefault(f"{kind} ids", []).append((float(size.replace(",", "")), row["median"]))
     if series:
-        note = "commands a second over events in the log"
+        note = f"commands a second over events in the log; {on}"
         charts["growth.svg"] = lines(
             "Ingest as the log grows", note, {kind: sorted(line) for kind, line in series.items()}
         )

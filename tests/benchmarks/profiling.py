@@ -21,9 +21,16 @@ from rich.table import Table
 Stages = Sequence[tuple[str, tuple[str, ...]]]
 
 INGEST: Stages = (
-    ("fetch", ("services.puller:Puller.take",)),
+    ("fetch", ("services.puller:Puller._receive", "services.puller:Puller.take_arrived")),
     ("validate", ("services.intake.reading:CommandReader.read", "services.intake.service:_incoming")),
-    ("load", ("services.intake.states:StateCache.load", "services.eventlog.recorder:LogRecorder.receipts")),
+    (
+        "load",
+        (
+            "services.intake.states:StateCache.load",
+            "services.intake.states:StateCache.fetch",
+            "services.eventlog.recorder:LogRecorder.receipts",
+        ),
+    ),
     ("decide", ("services.intake.core:Intake._decide",)),
     ("encode", ("services.eventlog.codec:EventCodec.tail", "services.eventlog.codec:EventCodec.stored")),
     (

@@ -30,7 +30,7 @@ def keep(found: Mapping[str, Sequence[Figure]], about: Mapping[str, str], order:
     kept = {name: kept[name] for name in order if name in kept}
     RESULTS.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     CHARTS.mkdir(exist_ok=True)
-    charts = draw(_of_one_processor(kept))
+    charts = draw(*_of_one_processor(kept))
     for name, svg in charts.items():
         (CHARTS / name).write_text(svg, encoding="utf-8")
     before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
@@ -40,11 +40,14 @@ def keep(found: Mapping[str, Sequence[Figure]], about: Mapping[str, str], order:
     )
 
 
-def _of_one_processor(kept: Mapping[str, Any]) -> dict[str, Any]:
-    """The rows by name that the processor with the most of them gave: bars of one chart compare."""
+def _of_one_processor(kept: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """The rows by name that the processor with the most of them gave, and which it is and when: bars of one chart compare."""
     runs = [run for runs in kept.values() for run in runs]
     cpu, _ = Counter(run["on"]["cpu"] for run in runs).most_common(1)[0]
-    return {row["name"]: row for run in runs if run["on"]["cpu"] == cpu for row in run["figures"]}
+    chosen = [run for run in runs if run["on"]["cpu"] == cpu]
+    days = sorted({run["date"] for run in chosen})
+    rows = {row["name"]: row for run in chosen for row in run["figures"]}
+    return rows, f"{cpu}, {' to '.join(dict.fromkeys((days[0], days[-1])))}"
 
 
 def _lines(kept: Mapping[str, Any], charts: Mapping[str, str]) -> list[str]:

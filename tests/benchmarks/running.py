@@ -83,12 +83,6 @@ async def events_begin_at(bus: Bus, position: int) -> None:
     assert info.state.last_seq == position, info.state
 
 
-def processor_seconds(pid: int) -> float:
-    """Seconds of CPU a process has used, all its threads, user and system."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 class Http:
     """One kept connection; GET only."""
 

@@ -5,7 +5,6 @@ Memory is the proportional set size (PSS): pages that processes share are counte
 
 import asyncio
 import sys
-from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from tests.benchmarks.bench import RUNS, Bench
 from tests.benchmarks.figures import Figure, median_of
 from tests.benchmarks.floors import ENGINES
+from tests.benchmarks.processors import family
 from tests.benchmarks.running import sauro, started
 
 IDLE_SECONDS = 3.0
@@ -42,14 +42,6 @@ async def _measured(starting: AbstractAsyncContextManager[dict[str, Any]]) -> tu
     async with starting as running:
         await asyncio.sleep(IDLE_SECONDS)
         return running["seconds"], sum(proportional_memory(pid) for pid in family(running["pid"]))
-
-
-def family(pid: int) -> Iterator[int]:
-    """A process and all that descend from it."""
-    yield pid
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            yield from family(int(child))
 
 
 def proportional_memory(pid: int) -> float:

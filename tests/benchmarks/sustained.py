@@ -25,6 +25,7 @@ from tests.benchmarks.floors import COPY, FETCH
 from tests.benchmarks.ingest import connected, figure
 from tests.benchmarks.mix import Mix
 from tests.benchmarks.peers import last_receipt, raw_copy, raw_fetch
+from tests.benchmarks.processors import Processors
 from tests.benchmarks.running import Http, at_rest, events_begin_at, quiet, sauro
 from tests.benchmarks.waiting import fill_together
 from tests.benchmarks.world import World, world
@@ -51,7 +52,7 @@ async def run(bench: Bench) -> list[Figure]:
         running = await stack.enter_async_context(sauro(place, "up"))
         http = await stack.enter_async_context(Http(running["api"]))
         await at_rest(bus, http, head)
-        climb = Climb(bench, place, bus, http, Mix(datetime.now(UTC)), seconds)
+        climb = Climb(bench, place, bus, http, Mix(datetime.now(UTC)), seconds, Processors(bench.engines, running))
         reached = await climb.highest(FIRST, COARSE)
         rates: dict[str, list[float]] = {"ours": [], COPY: [], FETCH: []}
         for number in range(RUNS):
@@ -61,6 +62,8 @@ async def run(bench: Bench) -> list[Figure]:
             messages, commands = await last_command(bus) - climb.before, last_receipt(place) - climb.answered
             rates[COPY].append(commands / raw_copy(place, f"receipt > {climb.answered}"))
             rates[FETCH].append(await raw_fetch(bus, climb.before + 1, messages) * commands / messages)
+    if bench.profile:
+        climb.processors.show("sustained, offers that were carried", "command")
     return [figure("sustained", rates)]
 
 
@@ -79,6 +82,7 @@ class Climb:
     http: Http
     mix: Mix
     seconds: float
+    processors: Processors
     run: int = 0
     before: int = 0
     answered: int = 0
@@ -98,12 +102,16 @@ class Climb:
         self.bench.says(f"run {self.run} of {RUNS}, {rate:,.0f} commands/s for {self.seconds:.0f} s")
         messages = self.mix.take(int(rate * self.seconds))
         self.before, self.answered = await last_command(self.bus), last_receipt(self.place)
+        self.processors.begin()
         async with Lag(self.place, self.bus) as lag:
             carried = await self._offer(messages, rate, lag)
             worst, where = lag.worst, lag.where
+        carried = carried and worst < LONGEST_LAG
+        if self.run and carried:
+            self.processors.end(len(messages))
         self.bench.says(f"run {self.run} of {RUNS}, {rate:,.0f} commands/s: longest lag {worst:.2f} s, {where}")
         await quiet(self.bus, self.http)
-        return carried and worst < LONGEST_LAG
+        return carried
 
     async def _offer(self, messages: list[Message], rate: float, lag: "Lag") -> bool:
         begun, start = time.perf_counter(), 0

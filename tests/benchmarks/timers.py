@@ -20,14 +20,14 @@ from tests.benchmarks.figures import Figure, median_of
 from tests.benchmarks.floors import COPY, SLEEPER
 from tests.benchmarks.ingest import connected
 from tests.benchmarks.peers import last_receipt, raw_copy
-from tests.benchmarks.running import Http, at_rest, events_begin_at, processor_seconds, quiet, sauro, settled
+from tests.benchmarks.processors import Processors, processor_seconds
+from tests.benchmarks.running import Http, at_rest, events_begin_at, quiet, sauro, settled
 from tests.benchmarks.world import Edit, World, grow, world
 
 ASSIGNMENTS, MILESTONES = 100_000, 9
 """Ten limits an assignment: its own and nine milestones."""
 STORM = 50_000
 WATCHED_SECONDS = 20.0
-WAKES = 5
 _FALLING = (chain(started=False),)
 _SINCE = (
     "WITH fresh AS (SELECT notification_id, topic FROM log.events WHERE notification_id > %s AND originator_id LIKE '%%/S-%%')"
@@ -55,7 +55,8 @@ async def storm(bench: Bench) -> list[Figure]:
     count = bench.size(STORM, 500)
     runs: dict[str, list[float]] = {"passed": [], "warned": [], "passed raw": [], "warned raw": []}
     async with AsyncExitStack() as stack:
-        place, http, _, bus = await _services(bench, stack)
+        place, http, running, bus = await _services(bench, stack)
+        processors = Processors(bench.engines, running)
         ahead = 20.0 + 90.0 * bench.scale
         for run in range(RUNS + 1):
             begun = time.perf_counter()
@@ -69,7 +70,11 @@ async def storm(bench: Bench) -> list[Figure]:
             before = last_receipt(place)
             bench.says(f"run {run} of {RUNS}: waiting {left:.0f} s for the limit")
             ahead = (time.perf_counter() - begun) * 1.3 + 4
+            await asyncio.sleep((limit - datetime.now(UTC)).total_seconds())
+            processors.begin()
             found = await _reached(bench, place, limit, head, count)
+            if run:
+                processors.end(count)
             await quiet(bus, http)
             if run:
                 runs["passed"].append(found["DeadlinePassed"])
@@ -77,6 +82,8 @@ async def storm(bench: Bench) -> list[Figure]:
                 copied = [_copied(place, sender, before, count) for sender in ("timekeeper", "warning")]
                 runs["passed raw"].append(copied[0])
                 runs["warned raw"].append(sum(copied))
+    if bench.profile:
+        processors.show("storm, until the last is warned of", "limit")
     return [
         Figure(f"storm {name}", "s", False, tuple(runs[name]), {COPY: median_of(runs[f"{name} raw"])})
         for name in ("passed", "warned")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks.floors import COPY, FETCH
+from tests.benchmarks.profiling import INGEST
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,13 +29,16 @@ def bench(**settings: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_a_part_of_the_benchmarks_writes_its_figures_as_json_and_keeps_no_results_of_a_small_run(
+def test_a_part_of_the_benchmarks_writes_its_figures_as_json_and_where_time_goes_and_keeps_no_results_of_a_small_run(
     tmp_path: Path,
 ) -> None:
     kept, file = ROOT / "tests" / "benchmarks" / "results.json", tmp_path / "bench.json"
     before = kept.read_bytes()
-    done = bench(ONLY="ingest-cold", SCALE="0.002", JSON=str(file))
+    done = bench(ONLY="ingest-cold", SCALE="0.002", PROFILE="1", JSON=str(file))
     assert done.returncode == 0, done.stderr
+    for stage, _ in INGEST:
+        (calls,) = re.findall(rf"^│ {stage} .*│ ([\d,]+) +│$", done.stdout, re.MULTILINE)
+        assert calls != "0", f"what stage '{stage}' watches is called"
     (figure,) = json.loads(file.read_text(encoding="utf-8"))
     assert (figure["name"], figure["unit"], figure["higher_is_better"]) == ("ingest-cold", "commands/s", True)
     assert figure["runs"] >= 5

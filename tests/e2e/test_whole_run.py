@@ -11,7 +11,8 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.benchmarks.starting import family, proportional_memory
+from tests.benchmarks.processors import family
+from tests.benchmarks.starting import proportional_memory
 
 LEAST_MEMORY, MOST_MEMORY = 100.0, 700.0
 """MB; less than the least was not measured at all."""

@@ -21,6 +21,7 @@ import pytest
 from contracts.assignment import ReportProgress
 from domain.calendar import to_local
 from services.api.app import create_app
+from services.audit.notes import Signer
 from services.bus import Bus, Names
 from services.clock import SimulatedClock
 from services.engines import EmbeddedEngines
@@ -28,16 +29,21 @@ from services.eventlog.migrations import migrate
 from services.eventlog.recorder import APPEND_LOCK
 from services.intake.service import IntakeService
 from services.projector.core import Projector
-from services.puller import AHEAD
+from services.puller import AHEAD, MOST_BYTES, Puller
 from services.relay.core import Relay
 from services.settings import BATCH, Settings
 from services.spine import command_puller, intake_for
 from services.store import Store
+from services.timekeeper import core as timekeeping
 from services.timekeeper.core import Timekeeper
+from services.warning.app import AHEAD as ASIDE
+from tests.benchmarks.bench import Installation as Place
+from tests.benchmarks.commands import chain
+from tests.benchmarks.world import World, build, grow
 from tests.integration.processes import Installation, installation
-from tests.integration.support import Desk, client_of, events, messages, rows, stream, until
+from tests.integration.support import Desk, client_of, events, rows, stream, until
 
-WAITING, MANY, MEGABYTE, PATIENCE = 50_000, 6_000, 1024 * 1024, 60.0
+WAITING, MANY, LONG, BULKY, MEGABYTE, PATIENCE = 50_000, 6_000, 5_000, 100, 1024 * 1024, 60.0
 MOST = 32 * MEGABYTE
 """How much a service may grow while work waits; the work itself would take several times as much."""
 
@@ -148,6 +154,36 @@ async def test_intake_waits_for_postgresql_with_bounded_memory(
     assert (kept, ask(store, "SELECT max(receipt) FROM log.receipts")) == (WAITING, known + 2000 + WAITING)
 
 
+async def test_messages_of_many_commands_wait_by_their_bytes(
+    processes: Installation, desk: Desk, store: Store, bus: Bus, dsn: str
+) -> None:
+    """A hundred messages, each as large as NATS takes: intake asks for sixteen megabytes, and no more until they are done."""
+    document = desk.sender.document(ReportProgress(percent=50), stream("T-001"), "PBCXB-TP", id_="@@@@")
+    document["data"]["difficulty"] = "Vướng mắc. " * 180
+    number = bus.room // (len(orjson.dumps(document)) + 10)
+    bulk = orjson.dumps([document] * number)
+    subject = bus.names.command(desk.sender.source, desk.sender.programme)
+    known = await asked(store, "SELECT count(*) FROM log.receipts")
+    processes.start("intake")
+    await flood(desk, bus, 2000)
+    await until(lambda: _is(store, "SELECT count(*) FROM log.receipts", known + 2000))
+    before = processes.memory("intake")
+    with psycopg.connect(dsn) as connection:
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (APPEND_LOCK,))
+        for message in range(BULKY):
+            await bus.publish_all([(subject, bulk.replace(b"@@@@", b"bulk-%d" % message), None)])
+        blocked = f"SELECT count(*) FROM pg_locks WHERE NOT granted AND objid = {APPEND_LOCK}"
+        await until(lambda: _is(store, blocked, 1))
+        held = await _held(bus)
+        during = processes.memory("intake")
+    await until(lambda: _is(store, "SELECT count(*) FROM log.receipts", known + 2000 + BULKY))
+    print(
+        f"intake: held {held} of {BULKY} messages, {len(bulk) >> 10} kB each, memory {before >> 20} {during >> 20} MB"
+    )
+    assert held * len(bulk) <= 2 * MOST_BYTES
+    assert during - before < 3 * MOST_BYTES
+
+
 async def _is(store: Store, what: str, number: int) -> bool:
     return await asked(store, what) == number
 
@@ -214,36 +250,63 @@ async def away(breakable: EmbeddedEngines) -> Any:
     await connected.close()
 
 
-async def test_the_log_goes_on_while_nats_is_away(breakable: EmbeddedEngines, away: Bus, tmp_path: Path) -> None:
-    """The relay waits with bounded memory; EVENTS then holds the log, byte by byte."""
-    dsn = breakable.addresses.postgres.replace("/postgres?", "/relayed?")
+async def test_the_log_goes_on_while_nats_is_away(
+    breakable: EmbeddedEngines, away: Bus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Relay and audit wait with bounded memory; then EVENTS hold the log, byte by byte, and a checkpoint covers it."""
     with psycopg.connect(breakable.addresses.postgres, autocommit=True) as connection:
         connection.execute("CREATE DATABASE relayed")
+    dsn = breakable.addresses.postgres.replace("/postgres?", "/relayed?")
     migrate(dsn)
-    store = Store.open(dsn)
-    desk = Desk.founded(store, SimulatedClock(datetime.now(UTC)))
-    desk.assign(*(f"T-{number:03}" for number in range(100)), due=(datetime.now(UTC) + timedelta(days=60)).date())
+    place = Place(dsn, breakable.addresses.nats, away.names, "relayed")
+    await asyncio.to_thread(build, place, World(100))
+    store, key = Store.open(dsn), tmp_path / "audit.key"
+    Signer.generate("test.sauro").write(key)
+    monkeypatch.setenv("SAURO_AUDIT_KEY", str(key))
 
-    async def relayed() -> bool:
+    async def followed() -> bool:
         head = await asked(store, "SELECT max(notification_id) FROM log.events")
-        return (await away.js.stream_info(away.names.stream("EVENTS"))).state.last_seq == head
+        signed = await asked(store, "SELECT max(size) FROM audit.checkpoints WHERE log = 'events'")
+        return signed == head == (await away.js.stream_info(away.names.stream("EVENTS"))).state.last_seq
 
-    with installation(breakable, dsn, "AWAY-", ("relay",), tmp_path) as processes:
-        await until(relayed)
-        before = processes.memory("relay")
+    with installation(breakable, dsn, "AWAY-", ("relay", "audit"), tmp_path) as processes:
+        await until(followed)
+        before = {name: processes.memory(name) for name in ("relay", "audit")}
+        most = dict(before)
         breakable.nats.stop()
-        for batch in _batches(progress(desk, 10_000), 1000):
-            await asyncio.to_thread(desk.accept, *(orjson.loads(payload) for payload in batch))
-        during = processes.memory("relay")
+        await asyncio.to_thread(grow, place, World(LONG, (chain(reports=8),)), series="N")
+
+        def look() -> None:
+            most.update({name: max(seen, processes.memory(name)) for name, seen in most.items()})
+
+        async def followed_seen() -> bool:
+            look()
+            return await followed()
+
+        look()
         breakable.nats.start()
         await until(lambda: _connected(away, True))
-        await until(relayed)
-        after = processes.memory("relay")
-    print(f"relay: memory {before >> 20} {during >> 20} {after >> 20} MB")
-    assert max(during, after) - before < MOST
+        await until(followed_seen)
+    grown = {name: most[name] - before[name] for name in before}
+    waited = ask(store, "SELECT sum(length(state)) FROM log.events")
+    print(f"waited {waited >> 20} MB; memory", {name: f"+{more >> 20} MB" for name, more in grown.items()})
+    assert max(grown.values()) < waited / 3
     stored = [found.state for found in store.recorder.select_notifications(0, 1_000_000)]
-    assert [data for _, data, _ in await messages(away, "EVENTS")] == stored
+    assert await published(away, len(stored)) == stored
     store.close()
+
+
+async def published(bus: Bus, number: int) -> list[bytes]:
+    """So many messages of EVENTS, from the first."""
+    puller, found = Puller(bus, bus.names.stream("EVENTS"), bus.names.stream("reader")), list[bytes]()
+    await puller.start()
+    while len(found) < number:
+        taken = await puller.take(1000, PATIENCE)
+        assert taken
+        found += [item.payload for item in taken]
+        await puller.acknowledge(taken)
+    await puller.stop()
+    return found
 
 
 RAISED = "SELECT count(*) FROM log.events WHERE topic LIKE '%%.WarningRaised.%%'"
@@ -298,11 +361,11 @@ async def test_limits_and_warnings_wait_for_intake_with_bounded_memory(
             return (await bus.js.stream_info(bus.names.stream("COMMANDS"))).state.last_seq
 
         async def some_sent() -> bool:
-            look()
+            await look()
             return await sent() > before
 
         async def passed() -> bool:
-            look()
+            await look()
             desk.clock.move_to(datetime.now(UTC))
             while await others.intake.step(0.05):
                 pass
@@ -310,14 +373,17 @@ async def test_limits_and_warnings_wait_for_intake_with_bounded_memory(
             return await _is(store, PASSED, 200 + MANY)
 
         async def asked_for() -> bool:
-            look()
+            await look()
             while await others.relay.step():
                 pass
             return await _heard(bus)
 
-        def look() -> None:
+        async def look() -> None:
             most.update({name: max(seen, processes.memory(name)) for name, seen in most.items()})
+            urgent = await bus.js.consumer_info(bus.names.stream("EVENTS"), bus.names.stream("warning"))
+            aside.append(urgent.num_ack_pending or 0)
 
+        aside: list[int] = []
         await others.project()
         processes.start("timekeeper")
         processes.start("warning")
@@ -334,11 +400,33 @@ async def test_limits_and_warnings_wait_for_intake_with_bounded_memory(
         await until(passed)
         await until(asked_for)
         await until(warned, 2 * PATIENCE)
-        look()
+        await look()
     growth = {name: most[name] - memory[name] for name in memory}
     print("memory:", {name: f"{memory[name] >> 20} + {grown >> 20} MB" for name, grown in growth.items()})
     assert max(growth.values()) < MOST
+    assert max(aside) <= ASIDE, "of six thousand events to be warned of"
     _require_each_warning_once(store)
+
+
+async def test_the_timekeeper_sends_no_more_than_may_be_on_its_way(
+    store: Store, bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred limits have passed, forty commands may be on their way: the next go when those have been answered."""
+    monkeypatch.setattr(timekeeping, "BATCH", 20)
+    monkeypatch.setattr(timekeeping, "MOST", 40)
+    desk = Desk.founded(store, SimulatedClock(datetime.now(UTC) - timedelta(days=2)))
+    overdue(desk, "L", 100)
+    timekeeper = Timekeeper(store, bus, desk.clock)
+    async with Others.ready(desk, bus) as others:
+        await others.project()
+        sent: list[int] = []
+        while not sent or sent[-1]:
+            sent.append(await timekeeper.step())
+            assert await timekeeper.step() == 0
+            assert len(timekeeper._sent) <= 40
+            await others.get_on()
+    assert max(sent) <= 40
+    assert ask(store, PASSED) == 100
 
 
 async def _past(store: Store, what: str, number: int, others: Others) -> bool:
@@ -373,7 +461,9 @@ async def test_a_publisher_buffers_no_more_than_it_may(breakable: EmbeddedEngine
     try:
         with pytest.raises(TimeoutError):
             await away.publish_all(flood)
-        assert away.client.pending_data_size < 16 * MEGABYTE
+        with pytest.raises(TimeoutError):
+            await away.publish_atomic(flood[:1000])
+        assert away.client.pending_data_size < 24 * MEGABYTE
     finally:
         os.kill(pid, signal.SIGCONT)
     await until(lambda: _no_slot_taken(away))
@@ -382,6 +472,8 @@ async def test_a_publisher_buffers_no_more_than_it_may(breakable: EmbeddedEngine
     for _ in range(3):
         with pytest.raises(nats.errors.Error):
             await away.publish_all(flood)
+        with pytest.raises(nats.errors.Error):
+            await away.publish_atomic(flood[:1000])
     assert away.client.pending_data_size < 16 * MEGABYTE
     await until(lambda: _no_slot_taken(away))
     breakable.nats.start()

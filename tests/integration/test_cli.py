@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,14 @@ from typer.testing import CliRunner
 
 from contracts.assignment import AcknowledgeAssignment, AssignTask
 from services.bus import Bus
+from services.cli import projections
 from services.cli.common import CommandFailed
 from services.cli.main import app
 from services.clock import SimulatedClock
 from services.engines import EmbeddedEngines
+from services.store import Store
 from tests.integration.processes import Installation, installation
-from tests.integration.support import Sender, founding, receipts, stream, task
+from tests.integration.support import Desk, Sender, founding, project, receipts, stream, task
 
 Said = subprocess.CompletedProcess[str]
 RUNNER = CliRunner()
@@ -163,6 +166,34 @@ async def test_r356_send_prints_every_receipt(running: Installation, sauro: Call
     said = await asyncio.to_thread(sauro, "send", "-", "--json", text=json.dumps(documents))
     assert said.returncode == 0
     assert [(one["id"], one["duplicate"]) for one in json.loads(said.stdout)] == [(d["id"], True) for d in documents]
+
+
+def test_a_rebuild_that_was_stopped_says_how_to_go_on(
+    store: Store, engines: EmbeddedEngines, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the read models and the options it was begun with; off a terminal it tells in lines how far it is."""
+    desk = Desk.founded(store)
+    desk.assign("T-1")
+    project(store, desk.clock)
+
+    @contextmanager
+    def stopping() -> Iterator[Callable[[int, int], None]]:
+        def stop(position: int, target: int) -> None:
+            raise KeyboardInterrupt
+
+        yield stop
+
+    env = {"SAURO_POSTGRES": dsn, "SAURO_NATS": engines.addresses.nats}
+    with monkeypatch.context() as patched:
+        patched.setattr(projections, "_shown", stopping)
+        stopped = RUNNER.invoke(app, ["projections", "rebuild", "assignments", "--switch"], env=env)
+    assert isinstance(stopped.exception, CommandFailed)
+    _, _, said = str(stopped.exception).partition("go on with: sauro ")
+    assert said == "projections rebuild assignments --switch --resume"
+    head = store.recorder.head().position
+    again = RUNNER.invoke(app, said.split(), env=env)
+    assert again.exit_code == 0, again.output
+    assert f"{head:,} of {head:,} events" in again.stderr
 
 
 async def test_serve_audit_without_a_key_ends_and_says_how_to_make_one(sauro: Callable[..., Said]) -> None:

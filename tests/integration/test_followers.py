@@ -290,7 +290,8 @@ def with_model(store: Store, model: ReadModel) -> Store:
 
 
 def stuck(projector: Projector) -> dict[str, int]:
-    return {one.model: one.position for one in projector.progress()}
+    """Where each read model stands."""
+    return dict(projector._positions)
 
 
 def nameless(row: PercentRow | None, event: Recorded[ProgressReported]) -> PercentRow:

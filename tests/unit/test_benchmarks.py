@@ -13,7 +13,7 @@ from tests.benchmarks.profiling import INGEST, PROJECTOR, REBUILD, Stages
 
 
 @pytest.mark.parametrize("stages", [INGEST, PROJECTOR, REBUILD], ids=["ingest", "projector", "rebuild"])
-def test_every_stage_of_a_profile_is_a_function_that_is_called(stages: Stages) -> None:
+def test_every_stage_of_a_profile_is_a_function(stages: Stages) -> None:
     """A renamed one would only be said to be gone, and its time would count elsewhere."""
     for _, places in stages:
         for place in places:
