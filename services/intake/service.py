@@ -28,7 +28,7 @@ from services.together import batches
 log = structlog.get_logger("sauro.intake")
 T = TypeVar("T")
 MANY = AHEAD * 3 // 4
-"""So many commands wait here where more wait in COMMANDS than intake has asked for."""
+"""So many commands wait here where more wait in COMMANDS than it has asked for. Of messages that hold many it asks for fewer."""
 PASSING = (
     *TRANSIENT,
     OperationalError,

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from services.engines import EmbeddedEngines
+
+GONE = (FileNotFoundError, ProcessLookupError)
+"""What reading of a process that has ended raises."""
 
 
 def processor_seconds(pid: int, *, ended: bool = False) -> float:
@@ -18,11 +22,12 @@ def processor_seconds(pid: int, *, ended: bool = False) -> float:
 
 
 def family(pid: int) -> Iterator[int]:
-    """A process and all that descend from it."""
+    """A process and all that descend from it, but for those that end meanwhile."""
     yield pid
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            yield from family(int(child))
+    with suppress(*GONE):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                yield from family(int(child))
 
 
 class Processors:
@@ -40,7 +45,10 @@ class Processors:
     def _now(self) -> dict[str, float]:
         found = {name: processor_seconds(pid) for pid, name in self._pids.items()}
         assert self._postgres is not None
-        found["postgres"] = sum(processor_seconds(pid, ended=pid == self._postgres) for pid in family(self._postgres))
+        found["postgres"] = 0.0
+        for pid in family(self._postgres):
+            with suppress(*GONE):  # the next look finds its seconds among those of the server's ended children
+                found["postgres"] += processor_seconds(pid, ended=pid == self._postgres)
         return found
 
     def begin(self) -> None:

@@ -69,7 +69,7 @@ async def storm(bench: Bench) -> list[Figure]:
             assert left > 0, f"the limits fell {-left:.1f} s before they were ready"
             before = last_receipt(place)
             bench.says(f"run {run} of {RUNS}: waiting {left:.0f} s for the limit")
-            ahead = (time.perf_counter() - begun) * 1.3 + 4
+            ahead = (time.perf_counter() - begun) * 2 + 5
             await asyncio.sleep((limit - datetime.now(UTC)).total_seconds())
             processors.begin()
             found = await _reached(bench, place, limit, head, count)

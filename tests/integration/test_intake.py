@@ -30,13 +30,15 @@ from contracts.deadlines import DeadlineKey, RecordDeadlinePassed
 from contracts.organisation import AbolishPost, EstablishUnit, RevokeAuthority
 from services.bus import Bus
 from services.eventlog.recorder import FAR, LogRecorder
+from services.hosting import FEW, Runtime
+from services.intake.app import begin
 from services.intake.core import MAX_TRIES, Answered, TooMuchContention
 from services.intake.deciding import event_id
 from services.intake.reading import MAX_COMMAND_BYTES, Incoming
 from services.intake.service import MANY, IntakeService
 from services.intake.states import SNAPSHOT_EVERY, Folder, Loaded
 from services.puller import Puller
-from services.settings import BATCH
+from services.settings import BATCH, Settings
 from services.spine import command_puller, intake_for
 from services.store import Store
 from tests.integration.support import (
@@ -55,6 +57,7 @@ from tests.integration.support import (
     rows,
     stream,
     task,
+    until,
     with_recorder,
 )
 from tests.unit.spec import ORG, PROG
@@ -592,6 +595,12 @@ def as_sent(documents: Sequence[dict[str, Any]]) -> list[tuple[str, str, bytes]]
     return [(d["source"], d["programme"], orjson.dumps(d)) for d in documents]
 
 
+async def _sent(bus: Bus, number: int) -> bool:
+    """Whether so many commands are on their way to intake, or with it."""
+    info = await bus.js.consumer_info(bus.names.stream("COMMANDS"), bus.names.stream("intake"))
+    return (info.num_ack_pending or 0) == number
+
+
 async def acknowledged(bus: Bus, number: int) -> None:
     """Until the broker knows that all messages up to a sequence are done with."""
     floor = 0
@@ -697,6 +706,34 @@ async def test_who_is_behind_takes_whole_batches(store: Store, bus: Bus) -> None
         taken = [await intake.step(10) for _ in range(2)]
         assert taken == [BATCH, BATCH // 2]
         await intake.stop()
+
+
+async def test_one_command_waits_for_no_other_and_what_comes_faster_gathers(
+    store: Store, bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The service as it runs: no wait after a step that leaves nothing, some where a part of a batch waits already."""
+    waits: list[float] = []
+    gather = IntakeService.gather
+
+    async def noted(service: IntakeService, longest: float) -> None:
+        waits.append(longest)
+        await gather(service, longest)
+
+    monkeypatch.setattr(IntakeService, "gather", noted)
+    desk = Desk.founded(store)
+    document = desk.sender.document(AssignTask(content=task()), stream("T-1"))
+    work = await begin(Runtime(Settings(), store, bus, desk.clock))
+    await publish(bus, *as_sent([document]))
+    while not await work.step():
+        pass
+    number = BATCH // 2 + 2 * FEW
+    await publish(bus, *as_sent([document | {"id": f"again-{n}"} for n in range(number)]))
+    await until(lambda: _sent(bus, number))
+    await bus.client.flush()
+    assert await work.step() == BATCH // 2
+    assert work.stop is not None
+    await work.stop()
+    assert (waits[0], waits[-1]) == (0.0, FEW / 1000)
 
 
 async def test_a_message_that_holds_more_than_a_batch_is_acknowledged_with_its_last_command(
