@@ -1,7 +1,8 @@
 """Keeps the last figures in results.json, and writes the table of README.md and the charts from them.
 
-A run of some benchmarks replaces their own rows only, and of those the ones from the same processor: what another machine gave
-stays beside them. Each row says when and on what it was measured; the charts show the one processor with the most rows.
+A run of some benchmarks replaces their own rows only, and of those the ones from the same machine, as its processor and system
+tell: what another one gave stays beside them. Each row says when and on what it was measured; the charts show the machine with
+the most rows, of several the last.
 """
 
 import json
@@ -25,12 +26,12 @@ def keep(found: Mapping[str, Sequence[Figure]], about: Mapping[str, str], order:
     today = datetime.now(UTC).date().isoformat()
     for name, figures in found.items():
         run = {"date": today, "on": dict(about), "figures": [figure.as_json() for figure in figures]}
-        others = [other for other in kept.get(name, ()) if other["on"]["cpu"] != about["cpu"]]
+        others = [other for other in kept.get(name, ()) if _machine(other["on"]) != _machine(about)]
         kept[name] = [run, *others]
     kept = {name: kept[name] for name in order if name in kept}
     RESULTS.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     CHARTS.mkdir(exist_ok=True)
-    charts = draw(*_of_one_processor(kept))
+    charts = draw(*_of_one_machine(kept))
     for name, svg in charts.items():
         (CHARTS / name).write_text(svg, encoding="utf-8")
     before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
@@ -40,14 +41,17 @@ def keep(found: Mapping[str, Sequence[Figure]], about: Mapping[str, str], order:
     )
 
 
-def _of_one_processor(kept: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """The rows by name that the processor with the most of them gave, and which it is and when: bars of one chart compare."""
-    runs = [run for runs in kept.values() for run in runs]
-    cpu, _ = Counter(run["on"]["cpu"] for run in runs).most_common(1)[0]
-    chosen = [run for run in runs if run["on"]["cpu"] == cpu]
-    days = sorted({run["date"] for run in chosen})
+def _machine(on: Mapping[str, str]) -> str:
+    return f"{on['cpu']}, {on['system']}"
+
+
+def _of_one_machine(kept: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """The rows by name that the machine with the most of them gave, and which it is and when: bars of one chart compare."""
+    runs = sorted((run for runs in kept.values() for run in runs), key=lambda run: run["date"], reverse=True)
+    machine, _ = Counter(_machine(run["on"]) for run in runs).most_common(1)[0]
+    chosen = [run for run in runs if _machine(run["on"]) == machine]
     rows = {row["name"]: row for run in chosen for row in run["figures"]}
-    return rows, f"{cpu}, {' to '.join(dict.fromkeys((days[0], days[-1])))}"
+    return rows, f"{machine}, {' to '.join(dict.fromkeys((chosen[-1]['date'], chosen[0]['date'])))}"
 
 
 def _lines(kept: Mapping[str, Any], charts: Mapping[str, str]) -> list[str]:

@@ -21,14 +21,16 @@ def test_every_stage_of_a_profile_is_a_function(stages: Stages) -> None:
             assert callable(functools.reduce(getattr, path.split("."), import_module(module))), place
 
 
-def test_what_another_processor_gave_stays_beside_new_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_another_machine_gave_stays_beside_new_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = tmp_path / "README.md"
     page.write_text(f"before\n{report.BEGIN}\n{report.END}\nafter\n")
     monkeypatch.setattr(report, "README", page)
     monkeypatch.setattr(report, "RESULTS", tmp_path / "results.json")
     monkeypatch.setattr(report, "CHARTS", tmp_path / "charts")
     for cpu, rate in (("A", 9_000.0), ("B", 7_000.0), ("A", 11_000.0)):
-        report.keep({"ingest": [Figure("ingest", "commands/s", True, (rate,) * 5)]}, {"cpu": cpu}, ["ingest"])
+        report.keep(
+            {"ingest": [Figure("ingest", "commands/s", True, (rate,) * 5)]}, {"cpu": cpu, "system": "Linux"}, ["ingest"]
+        )
     (runs,) = json.loads((tmp_path / "results.json").read_text()).values()
     assert [(run["on"]["cpu"], run["figures"][0]["median"]) for run in runs] == [("A", 11_000), ("B", 7_000)]
     written = page.read_text()
