@@ -35,8 +35,8 @@ class Figure:
 
     @property
     def spread(self) -> float:
-        """Maximum less minimum, as a share of the median."""
-        return (max(self.runs) - min(self.runs)) / self.median if self.median else 0.0
+        """Maximum less minimum, as a share of what the median is without its sign."""
+        return (max(self.runs) - min(self.runs)) / abs(self.median) if self.median else 0.0
 
     def as_json(self) -> dict[str, Any]:
         """The figure as scripts read it."""
