@@ -21,8 +21,8 @@ setup: $(READY) ## create .venv with the locked dependencies
 demo: $(READY) ## run the four programmes on real engines
 	$(BIN)/sauro demo $(ARGS)
 
-test: $(READY) ## run the tests, in as many processes as there are cores, four at most
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+test: $(READY) ## run the tests, in as many processes as there are cores, four at most (long ones come early)
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(READY) ## lint, format, types, import directions, freshness of generated files
 	$(BIN)/ruff check $(SOURCES)
