@@ -24,10 +24,15 @@ def processor_seconds(pid: int, *, ended: bool = False) -> float:
 def family(pid: int) -> Iterator[int]:
     """A process and all that descend from it, but for those that end meanwhile."""
     yield pid
+    tasks: list[Path] = []
     with suppress(*GONE):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            for child in (task / "children").read_text().split():
-                yield from family(int(child))
+        tasks += Path(f"/proc/{pid}/task").iterdir()
+    for task in tasks:
+        children = ""
+        with suppress(*GONE):  # of this task only: what its brothers started goes on
+            children = (task / "children").read_text()
+        for child in children.split():
+            yield from family(int(child))
 
 
 class Processors:

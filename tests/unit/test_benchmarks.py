@@ -2,6 +2,8 @@
 
 import functools
 import json
+import os
+import subprocess
 from importlib import import_module
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 
 from tests.benchmarks import report
 from tests.benchmarks.figures import Figure
+from tests.benchmarks.processors import family
 from tests.benchmarks.profiling import INGEST, PROJECTOR, REBUILD, Stages
 
 
@@ -19,6 +22,14 @@ def test_every_stage_of_a_profile_is_a_function(stages: Stages) -> None:
         for place in places:
             module, path = place.split(":")
             assert callable(functools.reduce(getattr, path.split("."), import_module(module))), place
+
+
+def test_a_process_that_has_ended_takes_none_of_the_others_along() -> None:
+    with subprocess.Popen(["sleep", "60"]) as stays, subprocess.Popen(["true"]) as ends:
+        ends.wait()
+        assert list(family(ends.pid)) == [ends.pid]
+        assert {os.getpid(), stays.pid} <= set(family(os.getpid()))
+        stays.terminate()
 
 
 def test_what_another_machine_gave_stays_beside_new_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
