@@ -9,9 +9,10 @@ from contracts.deadlines import DeadlineCancelled, DeadlineMet, DeadlinePassed, 
 from domain.assignment_content import missing_fields
 from domain.due import limit_from
 from domain.kernel import Recorded
-from projections.model import ReadModel, by_stream, handling
+from projections.model import ReadModel, by_stream, handling, wide
 
 
+@wide
 class AssignmentRow(NamedTuple):
     """A task as it stands. Instants are UTC; `health` is on_track, at_risk or overdue and derived from events alone.
 

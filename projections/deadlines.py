@@ -15,11 +15,12 @@ from contracts.deadlines import (
 )
 from contracts.registry import AggregateContract
 from domain.kernel import Recorded
-from projections.model import Key, ReadModel
+from projections.model import Key, ReadModel, wide
 
 NAME = "deadlines"
 
 
+@wide
 class DeadlineRow(NamedTuple):
     """A limit in force. Instants are UTC, limits exclusive; `leads` holds (rung, instant) still to come."""
 

@@ -19,12 +19,13 @@ from datetime import date, datetime
 from functools import cached_property
 from hashlib import sha256
 from operator import attrgetter, itemgetter
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from contracts.base import Event
 from domain.kernel import Recorded
 
 Key = tuple[Any, ...]
+R = TypeVar("R")
 _FORM = 4
 """Of what stands beside a model's own columns."""
 
@@ -63,9 +64,31 @@ def _column(name: str, hint: Any) -> Column:
     return Column(name, _SQL_TYPES[get_origin(hint) or hint], nullable)
 
 
+def wide(row: type[R]) -> type[R]:
+    """Has a NamedTuple's `_replace` look at the columns it is given only: an event changes few of many, in half the time.
+
+    `_replace` raises TypeError for a name that is no column.
+    """
+    named: Any = row
+    at = {name: index for index, name in enumerate(named._fields)}
+    new = tuple.__new__
+
+    def replace(self: Any, /, **columns: Any) -> Any:
+        values = list(self)
+        try:
+            for name, value in columns.items():
+                values[at[name]] = value
+        except KeyError as error:
+            raise TypeError(f"{row.__name__} has no column {error}") from None
+        return new(named, values)
+
+    named._replace = replace
+    return row
+
+
 @dataclass(frozen=True, eq=False)
 class ReadModel:
-    """A read model of one row type: a NamedTuple (copied and compared fastest: a wide row changes often) or frozen dataclass.
+    """A read model of one row type: a NamedTuple (copied and compared fastest: a `wide` row changes often) or frozen dataclass.
 
     `keys(event)` names the rows an event touches, from the event alone; `apply(row, event)` gives the row after it: None
     before the first event of a key, None to remove the row. Both are pure. All events of a row are of one stream, and

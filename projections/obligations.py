@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 from contracts import obligation as c
 from contracts.deadlines import DeadlineCancelled, DeadlineMet, DeadlinePassed, DeadlineRescheduled, DeadlineScheduled
 from domain.kernel import Recorded
-from projections.model import ReadModel, by_stream, handling
+from projections.model import ReadModel, by_stream, handling, wide
 
 
+@wide
 class ObligationRow(NamedTuple):
     """A duty as it stands. `missed`: its limit passed with nothing handed in. Verdicts are null until accepted.
 

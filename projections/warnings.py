@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 from contracts import warning as c
 from domain.kernel import Recorded
-from projections.model import ReadModel, by_stream, handling
+from projections.model import ReadModel, by_stream, handling, wide
 
 
+@wide
 class WarningRow(NamedTuple):
     """A warning as it stands. `open` until resolved, dismissed or superseded; `delivered` lists (level, post, sequence).
 
