@@ -12,8 +12,6 @@ from faststream.nats import NatsBroker
 from nats.errors import Error as NatsError
 from nats.js.errors import Error as JetStreamError
 
-from services.api import app as api_app
-from services.api.server import serve
 from services.audit import app as audit_app
 from services.bus import Bus, Names, on_error
 from services.clock import SystemClock
@@ -160,7 +158,11 @@ class Host:
 
     @asynccontextmanager
     async def _api(self, runtime: Runtime) -> AsyncIterator[None]:
-        application = api_app.create_app(runtime.store, runtime.bus, runtime.clock, self._settings)
+        # Only here: FastAPI takes a third of the time a process needs to start, and no other service needs it.
+        from services.api.app import create_app  # noqa: PLC0415
+        from services.api.server import serve  # noqa: PLC0415
+
+        application = create_app(runtime.store, runtime.bus, runtime.clock, self._settings)
         server = await serve(application, self._settings.api_host, self._settings.api_port)
         self.api_address = server.url
         try:

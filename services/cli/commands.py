@@ -42,8 +42,8 @@ def options(
     configure_logging(log_level)
 
 
-def main() -> None:
-    """The console script."""
+def run() -> None:
+    """Run the command that the command line names; what it could not do is said in a line, and its exit code is 1."""
     from services.cli.common import CommandFailed
     from services.engines import EngineError
     from services.settings import MissingEngines
@@ -53,7 +53,3 @@ def main() -> None:
     except (CommandFailed, EngineError, MissingEngines) as failed:
         typer.secho(f"sauro: {failed}", fg="red", err=True)
         raise SystemExit(1) from None
-
-
-if __name__ == "__main__":
-    main()

@@ -4,12 +4,11 @@ import asyncio
 import json
 import os
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from multiprocessing import connection, forkserver, get_context, parent_process
+from multiprocessing import connection, parent_process
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from types import FrameType
@@ -18,6 +17,7 @@ import structlog
 
 from services.cli.common import CommandFailed
 from services.cli.logs import configure_logging
+from services.cli.warming import CONTEXT
 from services.settings import Settings
 
 log = structlog.get_logger("sauro.processes")
@@ -26,23 +26,8 @@ LOOK, REST = 0.05, 0.5
 """Seconds between two looks whether all are ready, and whether somebody has asked to end."""
 PATIENCE = 20.0
 """Seconds in which a service that was asked to end does so."""
-_CONTEXT = get_context("forkserver")
 TOGETHER = ("relay", "warning")
 """Share a process: what one publishes the other hears, and neither has much to do. Every other service has one of its own."""
-
-
-def warm_up() -> None:
-    """Let a process of its own import all that services need, while the caller does something else."""
-    _CONTEXT.set_forkserver_preload(["services.cli.warm"])
-    # It is to find the modules that this process has, whatever lies in the current folder.
-    ours = {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    before = dict(os.environ)
-    os.environ.update(ours)
-    try:
-        forkserver.ensure_running()
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 @contextmanager
@@ -53,7 +38,7 @@ def started(services: Sequence[str], environment: Mapping[str, str]) -> Iterator
     with tempfile.TemporaryDirectory(prefix="sauro-") as folder:
         files = {group: Path(folder) / "-".join(group) for group in groups}
         children = {
-            group: _CONTEXT.Process(target=_serve, args=(group, file, dict(environment)), name=file.name)
+            group: CONTEXT.Process(target=_serve, args=(group, file, dict(environment)), name=file.name)
             for group, file in files.items()
         }
         running: list[ForkServerProcess] = []

@@ -62,7 +62,8 @@ def up(
 
     On configured engines the audit needs a key (SAURO_AUDIT_KEY); without one it is left out.
     """
-    from services.cli.processes import started, warm_up
+    from services.cli.processes import started
+    from services.cli.warming import warm_up
 
     settings = Settings()
     if data is not None:

@@ -7,17 +7,15 @@ import gc
 import os
 import signal
 from importlib import import_module
-from pkgutil import iter_modules
 
-import services.cli
-
-COMMANDS = [module.name for module in iter_modules(services.cli.__path__, "services.cli.")]
-WARM = ("services.app", *(name for name in COMMANDS if name not in (__name__, "services.cli.main")))
+WARM = ("services.app", "services.api.app", "services.api.server", "services.cli.processes", "services.cli.running")
 
 if os.getpid() != os.getpgrp():
     os.setsid()  # who ends `sauro up` through the terminal or its group does not end this one: it ends when that does
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
+gc.disable()  # of what is imported nothing is thrown away
 for _module in WARM:
     import_module(_module)
 gc.collect()
+gc.enable()
 gc.freeze()  # a collection in a forked process would write to the pages it shares with the others

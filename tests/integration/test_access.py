@@ -21,7 +21,7 @@ from services.audit import access as recording
 from services.audit.access import AccessQueue
 from services.audit.printing import Printer
 from services.bus import Bus
-from services.cli.main import app as cli
+from services.cli.commands import app as cli
 from services.engines import EmbeddedEngines
 from services.engines.nats import EmbeddedNats
 from services.settings import Settings

@@ -60,8 +60,8 @@ from services.audit.notes import EXPORT, SIGNED, Checkpoint, NoteInvalid, Signer
 from services.audit.settings import AuditKeyMissing, prepare
 from services.audit.tiles import Tile, bundle, hashes_of, tiles_between
 from services.bus import Bus
+from services.cli.commands import app as cli
 from services.cli.common import CommandFailed
-from services.cli.main import app as cli
 from services.engines import EmbeddedEngines
 from services.eventlog import trees
 from services.eventlog.reading import EVENTS, LOGS, RECEIPTS

@@ -20,8 +20,8 @@ from typer.testing import CliRunner
 from contracts.assignment import AcknowledgeAssignment, AssignTask
 from services.bus import Bus
 from services.cli import projections
+from services.cli.commands import app
 from services.cli.common import CommandFailed
-from services.cli.main import app
 from services.clock import SimulatedClock
 from services.engines import EmbeddedEngines
 from services.store import Store

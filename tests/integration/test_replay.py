@@ -33,8 +33,8 @@ from services.audit.diff import Changed, Difference, difference
 from services.audit.printing import Printer, named_events
 from services.audit.replay import reading_at, replay
 from services.bus import Bus
+from services.cli.commands import app
 from services.cli.common import CommandFailed
-from services.cli.main import app
 from services.clock import SimulatedClock
 from services.engines import EmbeddedEngines
 from services.projector.rebuild import rebuild
