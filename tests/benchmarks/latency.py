@@ -20,6 +20,7 @@ from tests.benchmarks.commands import PROGRAMME, SOURCE, Message, chain, code_of
 from tests.benchmarks.figures import Figure, median_of
 from tests.benchmarks.floors import LOOP
 from tests.benchmarks.ingest import connected
+from tests.benchmarks.processors import Processors
 from tests.benchmarks.reading import keep
 from tests.benchmarks.running import Http, at_rest, events_begin_at, sauro, settled
 from tests.benchmarks.world import World, world
@@ -54,6 +55,7 @@ async def _figures(bench: Bench, name: str, *, visible: bool) -> list[Figure]:
         await events_begin_at(bus, head)
         running = await stack.enter_async_context(sauro(place, "up"))
         http = await stack.enter_async_context(Http(running["api"]))
+        processors = Processors(bench.engines, running)
         bench.says("waiting for the read models")
         await at_rest(bus, http, head)
         raw = await stack.enter_async_context(answering(place, ASSIGNMENTS, base))
@@ -76,11 +78,17 @@ async def _figures(bench: Bench, name: str, *, visible: bool) -> list[Figure]:
             for whose, its, full, ask in sides:
                 seconds = max(2.0, full * min(bench.scale, 1))
                 bench.says(f"run {run} of {RUNS}, {whose}: {PER_SECOND} commands/s for {seconds:.0f} s")
-                load = Load(its, int(PER_SECOND * seconds), run, base)
+                count = int(PER_SECOND * seconds)
+                load = Load(its, count, run, base)
+                processors.begin()
                 found = await (load.visible(ask) if visible else load.receipts())
+                if run and whose == name:
+                    processors.end(count)
                 await settled(http, 0)
                 if run:
                     keep(runs, whose, found)
+    if bench.profile:
+        processors.show(f"{name}, {PER_SECOND} commands/s", "command")
     return [
         Figure(f"{name} {cut}", "ms", False, tuple(runs[f"{name} {cut}"]), {LOOP: median_of(runs[f"{LOOP} {cut}"])})
         for cut in ("p50", "p99")

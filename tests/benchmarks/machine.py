@@ -3,6 +3,7 @@
 import asyncio
 import os
 import platform
+import random
 import timeit
 from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
@@ -38,6 +39,31 @@ def loop_ms(_: int = 0) -> float:
     return 1000 * median(timeit.repeat("for i in range(1_000_000): n += i", "n = 0", number=1, repeat=25))
 
 
+def random_read_ns(_: int = 0) -> float:
+    """Nanoseconds that a step through a list of numbers in random order takes more than one in order: memory, not Python.
+
+    A step reads twice, the list and then the number. Both take 20 MB, more than a core's own cache and than its share of
+    one that all cores of a processor, and whoever else works on it, have together.
+    """
+    size, steps = 500_000, 200_000
+    scattered = list(range(size))
+    random.Random(1).shuffle(scattered)
+    following = [0] * size
+    for here, there in zip(scattered, [*scattered[1:], scattered[0]], strict=True):
+        following[here] = there
+    in_order = [*range(1, size), 0]
+
+    def step_ns(numbers: list[int]) -> float:
+        def walk() -> None:
+            at = 0
+            for _ in range(steps):
+                at = numbers[at]
+
+        return 1e9 * median(timeit.repeat(walk, number=1, repeat=3)) / steps
+
+    return step_ns(following) - step_ns(in_order)
+
+
 def machine() -> dict[str, str]:
     """Cores, memory, CPU, and how fast it adds in Python: alone, and on every core at once.
 
@@ -45,15 +71,16 @@ def machine() -> dict[str, str]:
     """
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     cores = len(os.sched_getaffinity(0))
-    alone = loop_ms()
+    alone, reading = loop_ms(), random_read_ns()
     spawn = get_context("spawn")
     with ProcessPoolExecutor(cores, spawn, spawn.Barrier(cores).wait) as pool:
-        together = max(pool.map(loop_ms, range(cores)))
+        together, all_reading = max(pool.map(loop_ms, range(cores))), max(pool.map(random_read_ns, range(cores)))
     return {
         "cores": str(cores),
         "memory": f"{memory:.0f} GiB",
         "cpu": processor(),
         "a million additions": f"{alone:.0f} ms alone and {together:.0f} ms on every core at once",
+        "two reads of memory at random": f"{reading:.0f} ns alone and {all_reading:.0f} ns on every core at once",
         "system": f"{platform.system()} {platform.release()}",
     }
 

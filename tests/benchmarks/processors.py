@@ -36,13 +36,14 @@ def family(pid: int) -> Iterator[int]:
 
 
 class Processors:
-    """Processor time by process of a running `sauro up`, the engines', and that of whoever offers the work."""
+    """Processor time by process of a running `sauro up` or `sauro serve api`, of the engines, and of whoever offers the work."""
 
     def __init__(self, engines: EmbeddedEngines, running: Mapping[str, Any]) -> None:
         self._postgres, nats = engines.postgres.pid, engines.nats.pid
         assert self._postgres is not None
         assert nats is not None
         parts = {name.removeprefix("pid_"): int(pid) for name, pid in running.items() if name.startswith("pid_")}
+        parts = parts or {"api": int(running["pid"])}
         self._pids = {pid: name for name, pid in parts.items()} | {nats: "nats", os.getpid(): "benchmark"}
         self._seconds: dict[str, float] = {}
         self._items = 0

@@ -60,6 +60,12 @@ REBUILD: Stages = (
     ("compare", ("services.projector.rebuild:_compare",)),
     ("switch", ("services.projector.rebuild:switch_to",)),
 )
+VERIFY: Stages = (
+    ("read", ("services.audit.rows:event_rows", "services.audit.rows:receipt_rows")),
+    ("compare columns", ("services.audit.rows:_event_hashes",)),
+    ("hash, receipts' form", ("services.audit.rows:_aligned",)),
+    ("tree", ("services.audit.rows:check_stretch", "services.audit.rows:_check_tiles")),
+)
 
 
 @dataclass
@@ -145,4 +151,4 @@ def show_stages(title: str, watch: Stopwatch, items: int, wall: float, what: str
     Console(file=file).print(table)
 
 
-__all__ = ["INGEST", "PROJECTOR", "REBUILD", "Stopwatch", "show_stages", "watching"]
+__all__ = ["INGEST", "PROJECTOR", "REBUILD", "VERIFY", "Stopwatch", "show_stages", "watching"]

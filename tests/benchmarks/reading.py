@@ -8,6 +8,7 @@ import statistics
 import time
 from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
+from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
@@ -21,6 +22,7 @@ from tests.benchmarks.floors import GET, SMALL_LOG, SQL
 from tests.benchmarks.following import big
 from tests.benchmarks.ingest import connected, disconnected
 from tests.benchmarks.peers import library
+from tests.benchmarks.processors import Processors
 from tests.benchmarks.running import Http, sauro
 from tests.benchmarks.world import World, world
 
@@ -37,28 +39,33 @@ async def history(bench: Bench) -> list[Figure]:
     runs: dict[str, list[float]] = {}
     numbers, requests = random.Random(1), max(200, bench.size(HISTORY))
     async with AsyncExitStack() as stack:
-        http, places = {}, {}
+        http, places, processors = {}, {}, {}
         for name, wanted in (("large", big(bench)), ("small", World(assignments["small"], mixed_chains()))):
             bench.says(f"the {name} log")
             place = stack.enter_context(bench.installation(world(bench, wanted, projected=True)))
-            http[name] = await stack.enter_async_context(await api(stack, place))
-            places[name] = place
+            running = await api(stack, place)
+            http[name] = await stack.enter_async_context(Http(running["api"]))
+            places[name], processors[name] = place, Processors(bench.engines, running)
         cursor = stack.enter_context(reader(places["large"]))
         works = stack.enter_context(library(stack.enter_context(bench.empty_database()), [10] * 200, random_ids(3)))
         for run in range(RUNS + 1):
             for name, connection in http.items():
                 bench.says(f"run {run} of {RUNS}, {name} log")
                 among, times = assignments[name], []
+                processors[name].begin()
                 for number in range(requests):
                     path = f"/v1/assignments/{PROGRAMME}/{code_of(numbers.randrange(among))}"
                     times.append(await timed(connection.json(path + "/history" * (number % 2))))
                 if run:
                     keep(runs, name, times)
+                    processors[name].end(requests)
             codes = [code_of(numbers.randrange(assignments["large"])) for _ in range(requests)]
             bare, gets = _bare_history(cursor, codes), works.gets(200)
             if run:
                 keep(runs, SQL, bare)
                 keep(runs, GET, gets)
+    if bench.profile:
+        processors["large"].show("history, a large log", "request")
     beside = {SMALL_LOG: "small", SQL: SQL, GET: GET}
     return [
         Figure(
@@ -105,7 +112,7 @@ async def scorecards(bench: Bench) -> list[Figure]:
     }
     async with AsyncExitStack() as stack:
         place = stack.enter_context(bench.installation(world(bench, big(bench), projected=True)))
-        http = await stack.enter_async_context(await api(stack, place))
+        http = await stack.enter_async_context(Http((await api(stack, place))["api"]))
         cursor = stack.enter_context(reader(place))
         for run in range(RUNS + 1):
             for name, path in paths.items():
@@ -137,11 +144,11 @@ async def scorecards(bench: Bench) -> list[Figure]:
     return found + [Figure(f"scorecards 304 {cut}", "ms", False, tuple(runs[f"304 {cut}"])) for cut in cuts]
 
 
-async def api(stack: AsyncExitStack, place: Installation) -> Http:
+async def api(stack: AsyncExitStack, place: Installation) -> dict[str, Any]:
+    """`sauro serve api` on a place: its address and process."""
     store, bus = await connected(place)
     await disconnected(store, bus)
-    running = await stack.enter_async_context(sauro(place, "serve", "api"))
-    return Http(running["api"])
+    return await stack.enter_async_context(sauro(place, "serve", "api"))
 
 
 def _bare(cursor: psycopg.Cursor[dict[str, object]], name: str) -> None:

@@ -21,7 +21,9 @@ from tests.benchmarks.commands import PROGRAMME, SOURCE, code_of, mixed_chains, 
 from tests.benchmarks.figures import Figure, median_of
 from tests.benchmarks.floors import RECORDED
 from tests.benchmarks.following import big
+from tests.benchmarks.processors import Processors
 from tests.benchmarks.reading import api, keep, timed
+from tests.benchmarks.running import Http
 from tests.benchmarks.world import Cloning, Pattern, World, imported, project, send
 
 PROGRAMMES, SUBJECTS, CARDS, ALL = 20, 300, 100, 20
@@ -64,17 +66,23 @@ async def replay(bench: Bench) -> list[Figure]:
             "programme": (cards, CARDS),
             "all programmes": (lambda: "/v1/programmes", ALL),
         }
-        http = await stack.enter_async_context(await api(stack, place))
+        running = await api(stack, place)
+        http = await stack.enter_async_context(Http(running["api"]))
+        processors = {name: Processors(bench.engines, running) for name in asked}
         for run in range(RUNS + 1):
             for name, (path, count) in asked.items():
                 for axis, moments in (("recorded", recorded), ("occurred", occurred)):
                     bench.says(f"run {run} of {RUNS}, {name}, {axis}")
                     times = []
+                    processors[name].begin()
                     for _ in range(max(20, bench.size(count))):
                         query = f"?as_of={quote(numbers.choice(moments))}&time={axis}"
                         times.append(await timed(http.json(path() + query)))
                     if run:
                         keep(runs, f"{name} {axis}", times)
+                        processors[name].end(len(times))
+    for name in asked if bench.profile else ():
+        processors[name].show(f"replay, {name}", "request")
     found = []
     for name in asked:
         for cut in ("p50", "p99"):

@@ -17,6 +17,7 @@ from services.store import Store
 from tests.benchmarks.bench import RUNS, Bench, Installation
 from tests.benchmarks.figures import Figure, median_of
 from tests.benchmarks.following import SCAN, big, scan
+from tests.benchmarks.profiling import VERIFY, show_stages, watching
 from tests.benchmarks.world import world
 
 
@@ -31,7 +32,7 @@ async def verify(bench: Bench) -> list[Figure]:
         bench.says(f"run {run} of {RUNS}")
         with bench.installation(template) as place, TemporaryDirectory() as kept:
             seconds = await _sign(place, Path(kept))
-            report = await asyncio.to_thread(_verify, place, Path(kept))
+            report = await asyncio.to_thread(_verify, place, Path(kept), bench.profile and run == RUNS)
             scanned = scan(place, 0)
         if run:
             signed.append(sum(report.rows.values()) / seconds)
@@ -53,9 +54,13 @@ async def _sign(place: Installation, folder: Path) -> float:
     return seconds
 
 
-def _verify(place: Installation, folder: Path) -> verification.Report:
+def _verify(place: Installation, folder: Path, profile: bool) -> verification.Report:
+    """One verification, in as many processes as it takes by itself; in one, to show its stages."""
     published, tiles = from_folder(folder), folder_tiles(folder)
     keys = keys_from((folder / "keys").read_text(encoding="utf-8"))
-    report = verification.verify(place.dsn, published, keys, tiles=tiles)
+    with watching(VERIFY, on=profile) as watch:
+        report = verification.verify(place.dsn, published, keys, tiles=tiles, workers=1 if profile else None)
+    if profile:
+        show_stages("verify, in one process", watch, sum(report.rows.values()), report.seconds, "row")
     assert report.clean, report.problems[0]
     return report

@@ -12,10 +12,12 @@ import pytest
 from tests.benchmarks import report
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.processors import family
-from tests.benchmarks.profiling import INGEST, PROJECTOR, REBUILD, Stages
+from tests.benchmarks.profiling import INGEST, PROJECTOR, REBUILD, VERIFY, Stages
 
 
-@pytest.mark.parametrize("stages", [INGEST, PROJECTOR, REBUILD], ids=["ingest", "projector", "rebuild"])
+@pytest.mark.parametrize(
+    "stages", [INGEST, PROJECTOR, REBUILD, VERIFY], ids=["ingest", "projector", "rebuild", "verify"]
+)
 def test_every_stage_of_a_profile_is_a_function(stages: Stages) -> None:
     """A renamed one would only be said to be gone, and its time would count elsewhere."""
     for _, places in stages:
