@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 from urllib.parse import quote
@@ -90,6 +91,7 @@ class World:
         return create_app(self.store, bus, self.clock, Settings(), **more)
 
 
+@cache
 def imported() -> tuple[Outgoing, ...]:
     files = check(FILE)
     assert files.programme is not None

@@ -508,6 +508,14 @@ def test_a_broken_roster_is_reported(copy: Path, old: str, new: str, message: st
     assert [problem for problem in problems if message in problem.message and problem.file.endswith("roster.yaml")]
 
 
+@pytest.mark.parametrize("depth", [90, 5_000, 100_000])
+def test_nesting_without_end_is_a_problem_not_a_crash(copy: Path, depth: int) -> None:
+    file = copy / "phn-cthd500.yaml"
+    file.write_text("format:\n " + "[" * depth + "]" * depth, encoding="utf-8")
+    (problem,) = (problem for problem in check(file).problems if "nested" in problem.message)
+    assert problem.line == 2
+
+
 @pytest.mark.parametrize("text", ["", "[1, 2", "&a [*a]", "- 1", "\x00", "format: &x {y: *x}", "{? {a: 1} : 2}"])
 def test_any_other_text_is_a_problem_not_a_crash(copy: Path, text: str) -> None:
     file = copy / "phn-cthd500.yaml"
