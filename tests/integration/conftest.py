@@ -22,7 +22,7 @@ from tests.integration.processes import Installation, installation
 
 Databases = Callable[[], AbstractContextManager[str]]
 _numbers = count(1)
-_MEMORY, _ROOM = Path("/dev/shm"), 6 << 30
+_MEMORY, _ROOM = Path("/dev/shm"), 4 << 30
 
 
 @pytest.fixture(scope="session")
