@@ -199,7 +199,7 @@ def _statements(schema: str, model: ReadModel) -> _Statements:
         "copy_live": SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(live, columns),
         "copy_closed": SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(history, closed),
         "copy_true": SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(true, lasting),
-        "stage": SQL("CREATE TEMP TABLE IF NOT EXISTS {0} (LIKE {1}); TRUNCATE {0}").format(staged, live),
+        "stage": SQL("CREATE TEMP TABLE IF NOT EXISTS {} (LIKE {}) ON COMMIT DELETE ROWS").format(staged, live),
         "copy_staged": SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(staged, columns),
         "upsert_staged": SQL("INSERT INTO {0} ({1}) SELECT {1} FROM {2} {3}").format(live, columns, staged, upsert),
         "count": SQL(
@@ -296,7 +296,10 @@ def write_fold(cursor: Cursor[Any], schema: str, fold: Fold) -> None:
 
 
 def write_rows(cursor: Cursor[Any], schema: str, model: ReadModel, rows: Sequence[Version]) -> None:
-    """Insert or update live rows by their key."""
+    """Insert or update live rows by their key: once a transaction, whose end empties what they are staged in.
+
+    (Emptied in place, the staging table keeps its file; TRUNCATE would make it another one.)
+    """
     statements = _statements(schema, model)
     if not rows:
         return
